@@ -1,0 +1,540 @@
+/* backend/epoll.c -- operations over epoll(7).
+ *
+ * Words. A *record* is what we know of one descriptor number: the ops that wait on it, and what we
+ * last told the kernel. Records live in chunks, found by number, and never move. The kernel is told
+ * number and *generation* of the record; both come back with each event.
+ *
+ *   armed      the events the kernel watches for us now; 0: none
+ *   mode       level-triggered while a multi op (a watcher) waits on the record, else one-shot: the
+ *              kernel disarms the registration when it reports, and a disarmed one reports nothing,
+ *              not even a hang-up, so it can stay and never spins
+ *   dirty      armed is not what the ops want; put right before the next wait
+ *
+ * The descriptors are the user's: he may close them, keep duplicates, and let the number be used
+ * again, all without telling us. epoll registers open files, not numbers, so:
+ *
+ * (1) Submitting tells the kernel anew even where we believe that it knows (MOD; ENOENT says the
+ *     number is another file now: ADD; EEXIST after ADD: MOD). Belief is never enough to wait on.
+ * (2) The last op that leaves an armed record is removed from the kernel at once, before the user can
+ *     close the descriptor.
+ * (3) If that removal fails, the user closed first. A duplicate may keep the file registered under a
+ *     number we can no longer name; then its events arrive with an old generation, or for a record
+ *     nobody waits on. Such an event is *stale*; if it cannot be removed the epoll set is rebuilt from
+ *     the records (as libev does; libuv #4323 and #1148 are what happens otherwise).
+ * (4) A stale event of a number that we have armed again is not removed by number, which would remove
+ *     the new registration: rebuild at once.
+ *
+ * EPOLLIN is all that readers ask for: the end of a stream shows as that too, while EPOLLPRI would
+ * stay up, and have a level-triggered watcher spin, until somebody reads the urgent byte.
+ *
+ * Files that are always ready (regular files, directories, /dev/null) cannot be watched: EPERM.
+ *
+ * For embedding in another loop there is an outer epoll descriptor that holds this one, so that a
+ * rebuilt set keeps its number for those who watch it.
+ */
+#include "backend/backend.h"
+
+#include "sys/alloc.h"
+#include "sys/sys.h"
+
+#include <string.h>
+
+enum {
+    CHUNK_BITS = 6,
+    CHUNK = 1 << CHUNK_BITS,
+    EVENTS_PER_WAIT = 128
+};
+
+/* What is told the kernel for the wake-up descriptor, which has no record. */
+#define WAKE_DATA UINT64_MAX
+
+struct record {
+    struct iora__link ops;
+    struct iora__link dirty;
+    int fd;
+    uint32_t generation;
+    uint8_t armed;
+    bool level_triggered;
+    bool registered; /* as far as we know, the kernel has an entry, armed or not */
+};
+
+struct epoll {
+    int fd;
+    int outer_fd; /* -1: nobody asked for it */
+    int wake_fd;  /* -1: none */
+    bool rebuild;
+    size_t pending; /* ops submitted and not ended */
+    struct iora__link dirty;
+    struct record **chunks;
+    size_t chunk_count;
+};
+
+/* ---- records --------------------------------------------------------------------------------- */
+
+static struct record *
+find_record(const struct epoll *epoll, int fd)
+{
+    const size_t chunk = (size_t)fd >> CHUNK_BITS;
+
+    if (chunk >= epoll->chunk_count || epoll->chunks[chunk] == NULL)
+        return NULL;
+    return &epoll->chunks[chunk][fd & (CHUNK - 1)];
+}
+
+static int
+grow_table(struct epoll *epoll, size_t chunk_count)
+{
+    struct record **const chunks = iora__alloc_array(chunk_count, sizeof *chunks);
+
+    if (chunks == NULL)
+        return -ENOMEM;
+    memset(chunks, 0, chunk_count * sizeof *chunks);
+    if (epoll->chunk_count > 0)
+        memcpy(chunks, epoll->chunks, epoll->chunk_count * sizeof *chunks);
+    iora__free(epoll->chunks);
+    epoll->chunks = chunks;
+    epoll->chunk_count = chunk_count;
+    return 0;
+}
+
+static int
+make_record(struct epoll *epoll, int fd, struct record **out)
+{
+    const size_t chunk = (size_t)fd >> CHUNK_BITS;
+
+    if (chunk >= epoll->chunk_count) {
+        const size_t doubled = epoll->chunk_count * 2;
+        const int rc = grow_table(epoll, chunk + 1 > doubled ? chunk + 1 : doubled);
+
+        if (rc < 0)
+            return rc;
+    }
+    if (epoll->chunks[chunk] == NULL) {
+        struct record *const records = iora__alloc_array(CHUNK, sizeof *records);
+
+        if (records == NULL)
+            return -ENOMEM;
+        memset(records, 0, CHUNK * sizeof *records);
+        for (int i = 0; i < CHUNK; i++) {
+            iora__list_init(&records[i].ops);
+            records[i].fd = (int)(chunk << CHUNK_BITS) + i;
+        }
+        epoll->chunks[chunk] = records;
+    }
+    *out = &epoll->chunks[chunk][fd & (CHUNK - 1)];
+    return 0;
+}
+
+/* ---- what the ops of a record want, and telling the kernel ------------------------------------- */
+
+static uint8_t
+wanted_events(const struct record *record)
+{
+    uint8_t events = 0;
+
+    for (const struct iora__link *at = record->ops._next; at != &record->ops; at = at->_next)
+        events |= iora__container_of(at, const struct iora__op, _link)->_events;
+    return events;
+}
+
+static bool
+wants_level_triggered(const struct record *record)
+{
+    for (const struct iora__link *at = record->ops._next; at != &record->ops; at = at->_next) {
+        if (iora__container_of(at, const struct iora__op, _link)->_flags & IORA__OP_MULTI)
+            return true;
+    }
+    return false;
+}
+
+static uint32_t
+kernel_events(const struct record *record)
+{
+    return (record->armed & IORA__READABLE ? EPOLLIN : 0u) |
+           (record->armed & IORA__WRITABLE ? EPOLLOUT : 0u) |
+           (record->level_triggered ? 0u : EPOLLONESHOT);
+}
+
+static uint64_t
+kernel_data(const struct record *record)
+{
+    return (uint64_t)record->generation << 32 | (uint32_t)record->fd;
+}
+
+/* Register the record as it stands, whatever the kernel knows of its number. */
+static int
+tell_kernel(struct epoll *epoll, struct record *record)
+{
+    const uint32_t events = kernel_events(record);
+    const uint64_t data = kernel_data(record);
+    int rc = -ENOENT;
+
+    if (record->registered)
+        rc = iora__sys_epoll_ctl(epoll->fd, EPOLL_CTL_MOD, record->fd, events, data);
+    if (rc == -ENOENT)
+        rc = iora__sys_epoll_ctl(epoll->fd, EPOLL_CTL_ADD, record->fd, events, data);
+    if (rc == -EEXIST)
+        rc = iora__sys_epoll_ctl(epoll->fd, EPOLL_CTL_MOD, record->fd, events, data);
+    record->registered = rc == 0;
+    return rc;
+}
+
+static int
+arm(struct epoll *epoll, struct record *record)
+{
+    record->armed = wanted_events(record);
+    record->level_triggered = wants_level_triggered(record);
+    iora__list_discard(&record->dirty);
+    return tell_kernel(epoll, record);
+}
+
+/* Nobody waits on the record any more (invariant 2). */
+static void
+disarm(struct epoll *epoll, struct record *record)
+{
+    iora__list_discard(&record->dirty);
+    record->armed = 0;
+    if (!record->registered)
+        return;
+    record->registered = false;
+    if (iora__sys_epoll_ctl(epoll->fd, EPOLL_CTL_DEL, record->fd, 0, 0) < 0)
+        record->generation++; /* a duplicate may go on reporting: what it reports is stale */
+}
+
+static void
+mark_dirty(struct epoll *epoll, struct record *record)
+{
+    if (!iora__link_is_linked(&record->dirty))
+        iora__list_push_tail(&epoll->dirty, &record->dirty);
+}
+
+/* ---- delivering ------------------------------------------------------------------------------- */
+
+static void
+finish(struct epoll *epoll, struct iora__op *op, int res)
+{
+    op->_res = res;
+    if (!(op->_flags & IORA__OP_MULTI)) {
+        op->_state = IORA__OP_IDLE;
+        epoll->pending--;
+    }
+    op->_done(op);
+}
+
+/* Move the ops that the events concern to `concerned`: what is done may add and remove any op. */
+static void
+pick_concerned(struct record *record, uint8_t events, struct iora__link *concerned)
+{
+    struct iora__link rest, *link;
+
+    iora__list_init(concerned);
+    iora__list_take_all(&record->ops, &rest);
+    while ((link = iora__list_pop(&rest)) != NULL) {
+        struct iora__op *const op = iora__container_of(link, struct iora__op, _link);
+
+        iora__list_push_tail(op->_events & events ? concerned : &record->ops, link);
+    }
+}
+
+/* Tell every op of the record of the events that it waits for. */
+static void
+deliver(struct epoll *epoll, struct record *record, uint8_t events)
+{
+    struct iora__link concerned, *link;
+
+    pick_concerned(record, events, &concerned);
+    while ((link = iora__list_pop(&concerned)) != NULL) {
+        struct iora__op *const op = iora__container_of(link, struct iora__op, _link);
+
+        if (op->_flags & IORA__OP_MULTI)
+            iora__list_push_tail(&record->ops, link);
+        finish(epoll, op, op->_events & events);
+    }
+    if (iora__list_is_empty(&record->ops)) {
+        if (record->level_triggered)
+            disarm(epoll, record);
+    } else if (!record->level_triggered || wanted_events(record) != record->armed) {
+        mark_dirty(epoll, record);
+    }
+}
+
+static void
+fail_all(struct epoll *epoll, struct record *record, int error)
+{
+    struct iora__link failed, *link;
+
+    iora__list_take_all(&record->ops, &failed);
+    while ((link = iora__list_pop(&failed)) != NULL) {
+        struct iora__op *const op = iora__container_of(link, struct iora__op, _link);
+
+        op->_flags &= (uint8_t)~IORA__OP_MULTI;
+        finish(epoll, op, error);
+    }
+}
+
+static uint8_t
+events_of(uint32_t kernel)
+{
+    uint8_t events = 0;
+
+    if (kernel & (EPOLLIN | EPOLLHUP | EPOLLERR))
+        events |= IORA__READABLE;
+    if (kernel & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        events |= IORA__WRITABLE;
+    return events;
+}
+
+/* An event that belongs to nobody (invariants 3 and 4). */
+static void
+drop_stale(struct epoll *epoll, const struct record *record, int fd)
+{
+    if ((record != NULL && record->registered) ||
+        iora__sys_epoll_ctl(epoll->fd, EPOLL_CTL_DEL, fd, 0, 0) < 0)
+        epoll->rebuild = true;
+}
+
+static void
+handle_event(struct epoll *epoll, const struct epoll_event *event)
+{
+    const uint64_t data = event->data.u64;
+
+    if (data == WAKE_DATA)
+        return; /* returning from wait is all that it is for */
+
+    const int fd = (int)(uint32_t)data;
+    struct record *const record = find_record(epoll, fd);
+
+    if (record == NULL || record->generation != (uint32_t)(data >> 32) ||
+        iora__list_is_empty(&record->ops))
+        drop_stale(epoll, record, fd);
+    else
+        deliver(epoll, record, events_of(event->events));
+}
+
+/* ---- before the wait ---------------------------------------------------------------------------- */
+
+static int
+register_wake(struct epoll *epoll)
+{
+    return iora__sys_epoll_ctl(epoll->fd, EPOLL_CTL_ADD, epoll->wake_fd, EPOLLIN | EPOLLET,
+                               WAKE_DATA);
+}
+
+/* Put a fresh epoll set in the place of one with entries that nobody can remove. On failure the old
+ * set stays and the attempt is made again. */
+static int
+rebuild(struct epoll *epoll)
+{
+    const int old_fd = epoll->fd;
+    int rc = iora__sys_epoll_create();
+
+    if (rc < 0)
+        return rc;
+    epoll->fd = rc;
+    if (epoll->wake_fd >= 0 && (rc = register_wake(epoll)) < 0)
+        goto keep_old;
+    if (epoll->outer_fd >= 0 &&
+        (rc = iora__sys_epoll_ctl(epoll->outer_fd, EPOLL_CTL_ADD, epoll->fd, EPOLLIN, 0)) < 0)
+        goto keep_old;
+
+    epoll->rebuild = false;
+    iora__sys_close(old_fd);
+    for (size_t chunk = 0; chunk < epoll->chunk_count; chunk++) {
+        for (int i = 0; epoll->chunks[chunk] != NULL && i < CHUNK; i++) {
+            struct record *const record = &epoll->chunks[chunk][i];
+
+            record->registered = false;
+            if (!iora__list_is_empty(&record->ops))
+                mark_dirty(epoll, record);
+        }
+    }
+    return 0;
+
+keep_old:
+    iora__sys_close(epoll->fd);
+    epoll->fd = old_fd;
+    return rc;
+}
+
+static void
+arm_dirty(struct epoll *epoll)
+{
+    struct iora__link dirty, *link;
+
+    iora__list_take_all(&epoll->dirty, &dirty);
+    while ((link = iora__list_pop(&dirty)) != NULL) {
+        struct record *const record = iora__container_of(link, struct record, dirty);
+        const int rc = arm(epoll, record);
+
+        /* ENOMEM may pass: the ops stay and the next turn tries again. Anything else is an answer:
+         * the descriptor is closed, or not one that can be watched. */
+        if (rc == -ENOMEM || rc == -ENOSPC)
+            mark_dirty(epoll, record);
+        else if (rc < 0)
+            fail_all(epoll, record, rc);
+    }
+}
+
+/* ---- the table's functions ---------------------------------------------------------------------- */
+
+static int
+epoll_open(void **state)
+{
+    struct epoll *const epoll = iora__zalloc(sizeof *epoll);
+    int fd;
+
+    if (epoll == NULL)
+        return -ENOMEM;
+    fd = iora__sys_epoll_create();
+    if (fd < 0) {
+        iora__free(epoll);
+        return fd;
+    }
+    epoll->fd = fd;
+    epoll->outer_fd = -1;
+    epoll->wake_fd = -1;
+    iora__list_init(&epoll->dirty);
+    *state = epoll;
+    return 0;
+}
+
+static void
+epoll_close(void *state)
+{
+    struct epoll *const epoll = state;
+
+    for (size_t chunk = 0; chunk < epoll->chunk_count; chunk++)
+        iora__free(epoll->chunks[chunk]);
+    iora__free(epoll->chunks);
+    if (epoll->outer_fd >= 0)
+        iora__sys_close(epoll->outer_fd);
+    iora__sys_close(epoll->fd);
+    iora__free(epoll);
+}
+
+static int
+epoll_submit(void *state, struct iora__op *op)
+{
+    struct epoll *const epoll = state;
+    struct record *record;
+    int rc;
+
+    if (op->_fd < 0)
+        return -EBADF;
+    if ((rc = make_record(epoll, op->_fd, &record)) < 0)
+        return rc;
+    iora__list_push_tail(&record->ops, &op->_link);
+    if ((rc = arm(epoll, record)) < 0) {
+        iora__list_remove(&op->_link);
+        if (!iora__list_is_empty(&record->ops))
+            mark_dirty(epoll, record); /* the others' turn to learn what became of it */
+        return rc;
+    }
+    op->_state = IORA__OP_SUBMITTED;
+    epoll->pending++;
+    return IORA__OP_PENDING;
+}
+
+static int
+epoll_cancel(void *state, struct iora__op *op)
+{
+    struct epoll *const epoll = state;
+    struct record *const record = find_record(epoll, op->_fd);
+
+    iora__list_remove(&op->_link);
+    epoll->pending--;
+    op->_state = IORA__OP_IDLE;
+    op->_res = -ECANCELED;
+    if (iora__list_is_empty(&record->ops))
+        disarm(epoll, record);
+    else
+        mark_dirty(epoll, record);
+    return IORA__OP_DONE;
+}
+
+static int
+epoll_attach_wake(void *state, int wake_fd)
+{
+    struct epoll *const epoll = state;
+    int rc;
+
+    epoll->wake_fd = wake_fd;
+    if ((rc = register_wake(epoll)) < 0)
+        epoll->wake_fd = -1;
+    return rc;
+}
+
+static int64_t
+epoll_now(void *state)
+{
+    (void)state;
+    return iora__sys_clock_ns();
+}
+
+static int64_t
+timeout_until(int64_t until_ns)
+{
+    if (until_ns == INT64_MAX)
+        return -1;
+    if (until_ns == INT64_MIN)
+        return 0;
+
+    const int64_t left_ns = until_ns - iora__sys_clock_ns();
+    return left_ns > 0 ? left_ns : 0;
+}
+
+static int
+epoll_wait_(void *state, int64_t until_ns)
+{
+    struct epoll *const epoll = state;
+    struct epoll_event events[EVENTS_PER_WAIT];
+
+    if (epoll->rebuild)
+        (void)rebuild(epoll); /* a failure is tried again: the old set still works, if it spins */
+    arm_dirty(epoll);
+
+    const int count =
+        iora__sys_epoll_wait(epoll->fd, events, EVENTS_PER_WAIT, timeout_until(until_ns));
+    if (count < 0)
+        return count == -EINTR ? 0 : count;
+    for (int i = 0; i < count; i++)
+        handle_event(epoll, &events[i]);
+    return 0;
+}
+
+static size_t
+epoll_pending(const void *state)
+{
+    return ((const struct epoll *)state)->pending;
+}
+
+static int
+epoll_descriptor(void *state)
+{
+    struct epoll *const epoll = state;
+    int outer_fd, rc;
+
+    if (epoll->outer_fd >= 0)
+        return epoll->outer_fd;
+    if ((outer_fd = iora__sys_epoll_create()) < 0)
+        return outer_fd;
+    if ((rc = iora__sys_epoll_ctl(outer_fd, EPOLL_CTL_ADD, epoll->fd, EPOLLIN, 0)) < 0) {
+        iora__sys_close(outer_fd);
+        return rc;
+    }
+    epoll->outer_fd = outer_fd;
+    return outer_fd;
+}
+
+const struct iora__backend iora__backend_epoll = {
+    .name = "epoll",
+    .open = epoll_open,
+    .close = epoll_close,
+    .submit = epoll_submit,
+    .cancel = epoll_cancel,
+    .attach_wake = epoll_attach_wake,
+    .wait = epoll_wait_,
+    .now = epoll_now,
+    .pending = epoll_pending,
+    .descriptor = epoll_descriptor,
+};

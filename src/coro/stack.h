@@ -1,0 +1,74 @@
+/* coro/stack.h -- the stacks of a loop's coroutines (theory in stack.c). */
+#ifndef IORA_CORO_STACK_H
+#define IORA_CORO_STACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    IORA__STACK_BITS_MIN = 14, /* 16 KiB */
+    IORA__STACK_BITS_MAX = 30, /* 1 GiB */
+    IORA__STACK_CLASSES = IORA__STACK_BITS_MAX - IORA__STACK_BITS_MIN + 1
+};
+
+struct iora__stack_slab;
+
+/* Stacks of one size. */
+struct iora__stack_class {
+    struct iora__stack_slab **slabs;
+    uint32_t slab_count;
+    uint32_t slab_room;
+    uint32_t capacity; /* slots in all slabs */
+    uint32_t fresh;    /* slots below were used before: guarded, and free or bound */
+    uint32_t claimed;  /* reserved or bound */
+    uint32_t free_first;
+    uint32_t free_count;
+    uint32_t warm_free; /* free ones that still hold memory */
+    uint8_t slab_bits;  /* of a slot's number that lie within a slab of the first one's size */
+    bool by_mprotect;
+};
+
+struct iora__stacks {
+    struct iora__stack_class classes[IORA__STACK_CLASSES];
+    size_t page_size;
+    size_t bound;
+    void (*log)(void *arg, const char *text);
+    void *log_arg;
+};
+
+/* A stack that is bound. */
+struct iora__stack {
+    char *base; /* the lowest byte that may be used */
+    size_t size;
+    uint32_t slot;
+};
+
+void iora__stacks_init(struct iora__stacks *stacks, void (*log)(void *, const char *), void *arg);
+void iora__stacks_fini(struct iora__stacks *stacks);
+
+/* The class for stacks of at least `size` bytes of address space, guard included; -EINVAL. */
+int iora__stack_class_of(size_t size);
+
+/* Claim a stack of a class, so that binding one later finds a slot. 0; -ENOMEM, IORA_E_STACK_LIMIT, with
+ * the reason told to the log. */
+int iora__stack_reserve(struct iora__stacks *stacks, int class_index);
+/* Give up a claim that was not bound. */
+void iora__stack_unreserve(struct iora__stacks *stacks, int class_index);
+
+/* Turn a claim into a stack. 0, or -errno if the guard cannot be installed now: the claim remains. */
+int iora__stack_bind(struct iora__stacks *stacks, int class_index, struct iora__stack *out);
+/* Give a stack back, claim and all. The caller may still stand on it until it switches away. */
+void iora__stack_unbind(struct iora__stacks *stacks, int class_index, uint32_t slot);
+
+/* Return the memory of stacks that are free and have been for longest, if they are many. Not from a
+ * coroutine. */
+void iora__stacks_trim(struct iora__stacks *stacks);
+
+/* Where a bound stack begins and how large it is. */
+struct iora__stack iora__stack_at(const struct iora__stacks *stacks, int class_index, uint32_t slot);
+
+/* How many bytes of the stack hold memory: what was ever used of it since it was last trimmed, in pages. */
+size_t iora__stack_high_water(const struct iora__stack *stack);
+
+#endif

@@ -1,0 +1,54 @@
+/* sync/semaphore.c -- a number of permits.
+ *
+ * Somebody waits only while the value is 0: a permit that is released goes straight to the first who waits
+ * and never shows in the value.
+ */
+#include "sync/sync.h"
+
+static const struct iora__wait_class semaphore_wait = {.what = "semaphore",
+                                                       .cancel = iora__wait_cancel};
+
+int
+iora_semaphore_acquire(iora_semaphore *semaphore)
+{
+    struct iora__task *const self = iora__self();
+    int rc;
+
+    if ((rc = iora__enter(self)) < 0)
+        return rc;
+    if (semaphore->_value > 0) {
+        semaphore->_value--;
+        return 0;
+    }
+    iora__waitq_push(&semaphore->_waiters,
+                     iora__wait_begin(self, &semaphore_wait, semaphore, NULL));
+    return iora__park(self);
+}
+
+int
+iora_semaphore_acquire_nowait(iora_semaphore *semaphore)
+{
+    if (semaphore->_value == 0)
+        return -EAGAIN;
+    semaphore->_value--;
+    return 0;
+}
+
+int
+iora_semaphore_release(iora_semaphore *semaphore)
+{
+    if (semaphore->_waiters._first != NULL) {
+        iora__waiter_grant(semaphore->_waiters._first, 0);
+        return 0;
+    }
+    if (semaphore->_value >= semaphore->_bound)
+        return -EOVERFLOW;
+    semaphore->_value++;
+    return 0;
+}
+
+size_t
+iora_semaphore_value(const iora_semaphore *semaphore)
+{
+    return semaphore->_value;
+}

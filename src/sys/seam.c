@@ -1,0 +1,117 @@
+/* sys/seam.c -- the counting and failing half of the seam (see seam.h); only in the tests' build.
+ *
+ * The state is one global, the exception to "all state hangs from the loop": what it counts happens
+ * before loops exist and after they are gone. Threads may pass it, so its counters are atomic.
+ */
+#include "sys/seam.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+static struct {
+    atomic_long calls, allocations, alive, failures;
+    atomic_long fail_call, fail_allocation;
+    atomic_int last_call;
+    int variant;
+    bool calls_persistent, allocations_persistent;
+} seam;
+
+/* What each call can plausibly say. Those that are not listed are counted and never failed: close
+ * and munmap, whose answer nobody could act on, and write, since an eventfd refuses one only when
+ * its counter is full, which wakes the reader just as well. */
+static const int errnos[IORA__CALL_COUNT][4] = {
+    [IORA__CALL_EPOLL_CREATE] = {EMFILE, ENFILE, ENOMEM},
+    [IORA__CALL_EPOLL_CTL] = {ENOMEM, ENOSPC},
+    [IORA__CALL_EPOLL_WAIT] = {EINTR, ENOSYS},
+    [IORA__CALL_POLL] = {EINTR, ENOMEM},
+    [IORA__CALL_EVENTFD] = {EMFILE, ENFILE, ENOMEM},
+    [IORA__CALL_READ] = {EAGAIN, EINTR},
+    [IORA__CALL_MMAP] = {ENOMEM, EAGAIN},
+    [IORA__CALL_MADVISE] = {EINVAL, ENOMEM, EAGAIN},
+    [IORA__CALL_MPROTECT] = {ENOMEM},
+};
+
+void
+iora__seam_arm_call(long index, int variant, bool persistent)
+{
+    seam.variant = variant;
+    seam.calls_persistent = persistent;
+    atomic_store(&seam.calls, 0);
+    atomic_store(&seam.failures, 0);
+    atomic_store(&seam.fail_call, index);
+}
+
+void
+iora__seam_arm_allocation(long index, bool persistent)
+{
+    seam.allocations_persistent = persistent;
+    atomic_store(&seam.allocations, 0);
+    atomic_store(&seam.failures, 0);
+    atomic_store(&seam.fail_allocation, index);
+}
+
+struct iora__seam_counts
+iora__seam_disarm(void)
+{
+    atomic_store(&seam.fail_call, 0);
+    atomic_store(&seam.fail_allocation, 0);
+    return iora__seam_read();
+}
+
+struct iora__seam_counts
+iora__seam_read(void)
+{
+    return (struct iora__seam_counts){
+        .calls = atomic_load(&seam.calls),
+        .allocations = atomic_load(&seam.allocations),
+        .alive = atomic_load(&seam.alive),
+        .failures = atomic_load(&seam.failures),
+        .last_call = (enum iora__call)atomic_load(&seam.last_call),
+    };
+}
+
+int
+iora__seam_variants(enum iora__call call)
+{
+    int n = 0;
+
+    while (n < 4 && errnos[call][n] != 0)
+        n++;
+    return n;
+}
+
+static bool
+is_due(long index, long armed, bool persistent)
+{
+    return armed != 0 && (index == armed || (persistent && index > armed));
+}
+
+int
+iora__seam_call(enum iora__call call)
+{
+    const long index = atomic_fetch_add(&seam.calls, 1) + 1;
+    const int variants = iora__seam_variants(call);
+
+    if (variants == 0 || !is_due(index, atomic_load(&seam.fail_call), seam.calls_persistent))
+        return 0;
+    atomic_fetch_add(&seam.failures, 1);
+    atomic_store(&seam.last_call, (int)call);
+    return -errnos[call][seam.variant % variants];
+}
+
+bool
+iora__seam_allocation_fails(void)
+{
+    const long index = atomic_fetch_add(&seam.allocations, 1) + 1;
+
+    if (!is_due(index, atomic_load(&seam.fail_allocation), seam.allocations_persistent))
+        return false;
+    atomic_fetch_add(&seam.failures, 1);
+    return true;
+}
+
+void
+iora__seam_allocated(long difference)
+{
+    atomic_fetch_add(&seam.alive, difference);
+}

@@ -1,0 +1,83 @@
+/* sys/seam.h -- where tests make things fail.
+ *
+ * Every system call of the library passes through sys/sys.c and every allocation through
+ * sys/alloc.c, and both ask the seam first. In the library as shipped the question is a constant
+ * and costs nothing; in the build the tests link (-DIORA_SEAMS) it counts, and fails the nth.
+ *
+ *   index    calls are numbered from 1 in the order they are made, system calls and allocations
+ *            apart
+ *   armed    a number that shall fail, and with what; `persistent` fails all from there on
+ */
+#ifndef IORA_SYS_SEAM_H
+#define IORA_SYS_SEAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum iora__call {
+    IORA__CALL_EPOLL_CREATE,
+    IORA__CALL_EPOLL_CTL,
+    IORA__CALL_EPOLL_WAIT,
+    IORA__CALL_POLL,
+    IORA__CALL_EVENTFD,
+    IORA__CALL_READ,
+    IORA__CALL_WRITE,
+    IORA__CALL_CLOSE,
+    IORA__CALL_MMAP,
+    IORA__CALL_MUNMAP,
+    IORA__CALL_MADVISE,
+    IORA__CALL_MPROTECT,
+    IORA__CALL_COUNT
+};
+
+#ifdef IORA_SEAMS
+
+struct iora__seam_counts {
+    long calls;         /* system calls made so far */
+    long allocations;   /* allocations asked for so far */
+    long alive;         /* allocations not yet freed */
+    long failures;      /* how often the seam failed something */
+    enum iora__call last_call; /* which call the latest failure hit */
+};
+
+/* Fail system call number `index` (0: none) with each call's errno number `variant` (wrapping
+ * round); the counting starts anew. */
+void iora__seam_arm_call(long index, int variant, bool persistent);
+/* The same for allocations, which can only fail for want of memory. */
+void iora__seam_arm_allocation(long index, bool persistent);
+/* Let everything succeed again, and report what was counted. */
+struct iora__seam_counts iora__seam_disarm(void);
+/* What was counted so far. */
+struct iora__seam_counts iora__seam_read(void);
+/* How many errnos the call can be made to fail with. */
+int iora__seam_variants(enum iora__call call);
+
+/* For sys/: 0 to go on, or the -errno to fail with. */
+int iora__seam_call(enum iora__call call);
+/* For alloc: whether this one fails; and the balance of what is alive. */
+bool iora__seam_allocation_fails(void);
+void iora__seam_allocated(long difference);
+
+#else
+
+static inline int
+iora__seam_call(enum iora__call call)
+{
+    (void)call;
+    return 0;
+}
+
+static inline bool
+iora__seam_allocation_fails(void)
+{
+    return false;
+}
+
+static inline void
+iora__seam_allocated(long difference)
+{
+    (void)difference;
+}
+
+#endif
+#endif

@@ -1,0 +1,255 @@
+/* sys/sys.c -- the system call wrappers (see sys.h). */
+#include "sys/sys.h"
+
+#include "sys/seam.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Linux 6.13, include/uapi/asm-generic/mman-common.h; older headers do not have it. */
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+#define SEAM(call)                                                                                 \
+    do {                                                                                           \
+        const int injected = iora__seam_call(call);                                                \
+        if (injected < 0)                                                                          \
+            return injected;                                                                       \
+    } while (0)
+
+static int
+result(int rc)
+{
+    return rc < 0 ? -errno : rc;
+}
+
+int
+iora__sys_epoll_create(void)
+{
+    SEAM(IORA__CALL_EPOLL_CREATE);
+    return result(epoll_create1(EPOLL_CLOEXEC));
+}
+
+int
+iora__sys_epoll_ctl(int epoll, int operation, int fd, uint32_t events, uint64_t data)
+{
+    struct epoll_event event = {.events = events, .data = {.u64 = data}};
+
+    /* Removing needs no memory, so it cannot fail for want of it. */
+    if (operation != EPOLL_CTL_DEL)
+        SEAM(IORA__CALL_EPOLL_CTL);
+    return result(epoll_ctl(epoll, operation, fd, &event));
+}
+
+static struct timespec
+timespec_of(int64_t ns)
+{
+    return (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+}
+
+static int
+milliseconds_up(int64_t ns)
+{
+    if (ns < 0)
+        return -1;
+    return ns > (int64_t)(INT_MAX - 1) * 1000000 ? INT_MAX : (int)((ns + 999999) / 1000000);
+}
+
+static int
+epoll_wait_ns(int epoll, struct epoll_event *events, int max, int64_t timeout_ns)
+{
+    const struct timespec timeout = timespec_of(timeout_ns);
+
+    SEAM(IORA__CALL_EPOLL_WAIT);
+    return result(epoll_pwait2(epoll, events, max, timeout_ns < 0 ? NULL : &timeout, NULL));
+}
+
+int
+iora__sys_epoll_wait(int epoll, struct epoll_event *events, int max, int64_t timeout_ns)
+{
+    const int rc = epoll_wait_ns(epoll, events, max, timeout_ns);
+
+    if (rc != -ENOSYS && rc != -EPERM)
+        return rc;
+    return result(epoll_wait(epoll, events, max, milliseconds_up(timeout_ns)));
+}
+
+int
+iora__sys_wait_readable(int fd, int64_t timeout_ns)
+{
+    struct pollfd entry = {.fd = fd, .events = POLLIN};
+    const struct timespec timeout = timespec_of(timeout_ns);
+
+    SEAM(IORA__CALL_POLL);
+    return result(ppoll(&entry, 1, timeout_ns < 0 ? NULL : &timeout, NULL));
+}
+
+int
+iora__sys_eventfd(void)
+{
+    SEAM(IORA__CALL_EVENTFD);
+    return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+int
+iora__sys_eventfd_signal(int fd)
+{
+    const uint64_t one = 1;
+    int rc;
+
+    /* EINTR cannot come from a non-blocking eventfd, but a lost wake-up would be for ever. */
+    do {
+        rc = iora__seam_call(IORA__CALL_WRITE);
+        if (rc == 0)
+            rc = result((int)write(fd, &one, sizeof one));
+    } while (rc == -EINTR);
+    return rc;
+}
+
+int
+iora__sys_eventfd_drain(int fd)
+{
+    uint64_t count;
+
+    SEAM(IORA__CALL_READ);
+    return result((int)read(fd, &count, sizeof count));
+}
+
+void
+iora__sys_close(int fd)
+{
+    (void)iora__seam_call(IORA__CALL_CLOSE);
+    (void)close(fd);
+}
+
+int
+iora__sys_reserve(size_t size, void **out)
+{
+    void *base;
+
+    SEAM(IORA__CALL_MMAP);
+    base = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (base == MAP_FAILED)
+        return -errno;
+    *out = base;
+    return 0;
+}
+
+void
+iora__sys_unmap(void *base, size_t size)
+{
+    (void)iora__seam_call(IORA__CALL_MUNMAP);
+    (void)munmap(base, size);
+}
+
+static int
+advise(void *base, size_t size, int advice)
+{
+    SEAM(IORA__CALL_MADVISE);
+    return result(madvise(base, size, advice));
+}
+
+int
+iora__sys_no_huge_pages(void *base, size_t size)
+{
+    return advise(base, size, MADV_NOHUGEPAGE);
+}
+
+int
+iora__sys_guard_install(void *base, size_t size)
+{
+    return advise(base, size, MADV_GUARD_INSTALL);
+}
+
+int
+iora__sys_guard_protect(void *base, size_t size)
+{
+    SEAM(IORA__CALL_MPROTECT);
+    return result(mprotect(base, size, PROT_NONE));
+}
+
+int
+iora__sys_discard(void *base, size_t size)
+{
+    return advise(base, size, MADV_DONTNEED);
+}
+
+int
+iora__sys_wipe_on_fork(void *base, size_t size)
+{
+    return advise(base, size, MADV_WIPEONFORK);
+}
+
+size_t
+iora__sys_touched_at_end(const void *base, size_t size)
+{
+    const size_t page = iora__sys_page_size();
+    size_t touched = 0;
+    unsigned char resident;
+
+    while (touched < size && mincore((char *)base + size - touched - page, page, &resident) == 0 &&
+           (resident & 1) != 0)
+        touched += page;
+    return touched;
+}
+
+/* The first number in a file of /proc, or -1. */
+static long
+read_number(const char *path)
+{
+    char text[32];
+    long number = -1;
+    FILE *const file = fopen(path, "re");
+
+    if (file == NULL)
+        return -1;
+    if (fgets(text, sizeof text, file) != NULL)
+        number = strtol(text, NULL, 10);
+    (void)fclose(file);
+    return number;
+}
+
+void
+iora__sys_describe_memory_limit(char *text, size_t size)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        (void)snprintf(text, size, "the limit of address space (RLIMIT_AS, ulimit -v) is %llu KiB",
+                       (unsigned long long)limit.rlim_cur / 1024);
+    else if (read_number("/proc/sys/vm/overcommit_memory") == 2)
+        (void)snprintf(text, size, "vm.overcommit_memory is 2, which counts address space as memory");
+    else
+        (void)snprintf(text, size, "the kernel refused it (out of memory, or vm.max_map_count)");
+}
+
+int64_t
+iora__sys_clock_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int
+iora__sys_pid(void)
+{
+    return (int)getpid();
+}
+
+size_t
+iora__sys_page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}

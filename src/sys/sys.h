@@ -1,0 +1,51 @@
+/* sys/sys.h -- one thin wrapper per system call: the only file that reads errno.
+ *
+ * Each returns what the call returns, or -errno. Descriptors are made close-on-exec. EINTR is handed
+ * to the caller where he may want to act on it (waiting), and is retried nowhere in secret.
+ */
+#ifndef IORA_SYS_SYS_H
+#define IORA_SYS_SYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+int iora__sys_epoll_create(void);
+int iora__sys_epoll_ctl(int epoll, int operation, int fd, uint32_t events, uint64_t data);
+/* Wait for timeout_ns at most (negative: for ever). Where the kernel has no epoll_pwait2 (before
+ * 5.11, or a sandbox refuses it) the timeout is rounded up to milliseconds. */
+int iora__sys_epoll_wait(int epoll, struct epoll_event *events, int max, int64_t timeout_ns);
+/* Wait until fd is readable, for timeout_ns at most (negative: for ever). 1 if it is, else 0. */
+int iora__sys_wait_readable(int fd, int64_t timeout_ns);
+
+/* A non-blocking event counter; its signal and drain. Signalling is async-signal-safe. */
+int iora__sys_eventfd(void);
+int iora__sys_eventfd_signal(int fd);
+int iora__sys_eventfd_drain(int fd);
+void iora__sys_close(int fd);
+
+/* Address space without backing store, readable and writable. */
+int iora__sys_reserve(size_t size, void **out);
+void iora__sys_unmap(void *base, size_t size);
+/* No huge pages here: each would cost 2 MiB for a stack that needs one page. */
+int iora__sys_no_huge_pages(void *base, size_t size);
+/* Make a range fault when touched: cheap guards (Linux 6.13), and the kind that splits mappings. */
+int iora__sys_guard_install(void *base, size_t size);
+int iora__sys_guard_protect(void *base, size_t size);
+/* Give the memory back to the kernel; the range reads as zero afterwards. */
+int iora__sys_discard(void *base, size_t size);
+/* Have the range zeroed in a forked child. */
+int iora__sys_wipe_on_fork(void *base, size_t size);
+
+/* How many bytes at the high end of a range have memory behind them, to the first page without. */
+size_t iora__sys_touched_at_end(const void *base, size_t size);
+/* Name the limit that most likely refused address space, in words. */
+void iora__sys_describe_memory_limit(char *text, size_t size);
+
+/* Nanoseconds of CLOCK_MONOTONIC. */
+int64_t iora__sys_clock_ns(void);
+int iora__sys_pid(void);
+size_t iora__sys_page_size(void);
+
+#endif

@@ -1,0 +1,462 @@
+/* task/await.c -- waiting for tasks: await, shield, gather, wait.
+ *
+ * Who waits for a task is on its queue of *joiners*. When it ends it hands its result to all of them and is
+ * collected; without joiners it stays, done, until somebody asks or its owner ends.
+ *
+ * A task that is awaited may write through pointers into the waiter's frame. So a waiter that is cancelled
+ * cancels what it waits for and stays until that has ended: its wait's class changes to one that is not
+ * cancelled again, and -ECANCELED is kept in the waiter, to take precedence over the result.
+ *
+ * gather and wait put one waiter per task on their own stack, up to INLINE_WAITERS, else on the heap. Without
+ * heap gather falls back to awaiting one after the other: slower to notice an error, but it cannot fail.
+ */
+#include "task/task.h"
+
+#include "sys/alloc.h"
+
+enum { INLINE_WAITERS = 16 };
+
+struct iora__task *
+iora__task_find(iora_task handle, int *rc)
+{
+    struct iora__task *const task = handle._block;
+
+    if (task == NULL) {
+        *rc = iora_task_error(handle);
+        return NULL;
+    }
+    if (task->id != handle._id) {
+        *rc = -ESRCH;
+        return NULL;
+    }
+    if (task->loop != iora__running && iora__running != NULL) {
+        *rc = IORA_E_WRONG_THREAD;
+        return NULL;
+    }
+    *rc = 0;
+    return task;
+}
+
+/* ---- await --------------------------------------------------------------------------------------------------- */
+
+static struct iora__task *
+joined_task(const struct iora__waiter *waiter)
+{
+    return waiter->_object;
+}
+
+static void
+note_failure(struct iora__task *waiter, struct iora__task *awaited, int rc)
+{
+    if (rc < 0)
+        iora__error_note(waiter, rc, awaited, "await %s", awaited->name);
+}
+
+static void
+await_granted(struct iora__waiter *waiter, int rc)
+{
+    waiter->_class = NULL;
+    if (waiter->_rc == 0 && rc != -ECANCELED)
+        note_failure(waiter->_task, waiter->_object, rc);
+    iora__wake(waiter->_task, waiter->_rc != 0 ? waiter->_rc : rc);
+}
+
+static const struct iora__wait_class await_ends = {
+    .what = "task (both are cancelled)", .granted = await_granted, .holder = joined_task};
+
+static void
+cancel_await(struct iora__waiter *waiter)
+{
+    waiter->_class = &await_ends;
+    waiter->_rc = -ECANCELED;
+    iora__task_cancel(waiter->_object);
+}
+
+static const struct iora__wait_class awaiting = {
+    .what = "task", .cancel = cancel_await, .granted = await_granted, .holder = joined_task};
+static const struct iora__wait_class shielding = {.what = "task, shielded from its cancels",
+                                                  .cancel = iora__wait_cancel,
+                                                  .granted = await_granted,
+                                                  .holder = joined_task};
+
+/* Whether `task` waits, directly or through other tasks that it awaits, for `self`. */
+static bool
+waits_for(const struct iora__task *task, const struct iora__task *self)
+{
+    while (task != NULL && task != self) {
+        const struct iora__wait_class *const class = task->wait._class;
+
+        task = class != NULL && class->holder == joined_task ? joined_task(&task->wait) : NULL;
+    }
+    return task == self;
+}
+
+static int
+take_result(struct iora__task *self, struct iora__task *task)
+{
+    const int rc = iora__task_result(task);
+
+    note_failure(self, task, rc);
+    iora__task_collect(task);
+    return rc;
+}
+
+/* Who is cancelled before it even waits still may not leave what he awaits behind. */
+static int
+cancel_and_join(struct iora__task *self, struct iora__task *task)
+{
+    if (task->state == IORA__TASK_DONE) {
+        iora__task_collect(task);
+        return -ECANCELED;
+    }
+    iora__task_cancel(task);
+    iora__waitq_push(&task->joiners, iora__wait_begin(self, &await_ends, task, NULL));
+    self->wait._rc = -ECANCELED;
+    return iora__park(self);
+}
+
+int
+iora_await(iora_task handle)
+{
+    struct iora__task *const self = iora__self();
+    int rc, entered;
+    struct iora__task *const task = iora__task_find(handle, &rc);
+
+    if (task == NULL)
+        return self != NULL || rc != 0 ? rc : iora__enter(self);
+    if (self == NULL)
+        return iora__enter(self);
+    if (waits_for(task, self))
+        return -EDEADLK;
+    if ((entered = iora__enter(self)) < 0)
+        return task->id == handle._id ? cancel_and_join(self, task) : entered;
+    if (task->id != handle._id)
+        return -ESRCH; /* somebody collected it while others ran */
+    if (task->state == IORA__TASK_DONE)
+        return take_result(self, task);
+    iora__waitq_push(&task->joiners, iora__wait_begin(self, &awaiting, task, NULL));
+    return iora__park(self);
+}
+
+int
+iora_shield(iora_task handle)
+{
+    struct iora__task *const self = iora__self();
+    int rc = iora__enter(self);
+    struct iora__task *task;
+
+    if (rc < 0)
+        return rc;
+    if ((task = iora__task_find(handle, &rc)) == NULL)
+        return rc;
+    if (waits_for(task, self))
+        return -EDEADLK;
+    if (task->state == IORA__TASK_DONE)
+        return take_result(self, task);
+    iora__waitq_push(&task->joiners, iora__wait_begin(self, &shielding, task, NULL));
+    return iora__park(self);
+}
+
+/* ---- joining what one owns -------------------------------------------------------------------------------------- */
+
+static const struct iora__wait_class joining = {.what = "its children to end"};
+
+void
+iora__owner_cancel(struct iora__owner *owner)
+{
+    for (struct iora__link *at = owner->_members._next; at != &owner->_members; at = at->_next)
+        iora__task_cancel(iora__container_of(at, struct iora__task, sibling));
+}
+
+int
+iora__owner_join(struct iora__task *task, struct iora__owner *owner)
+{
+    while (owner->_live > 0) {
+        (void)iora__wait_begin(task, &joining, owner, NULL);
+        (void)iora__park(task);
+    }
+    return 0;
+}
+
+/* ---- several at once ----------------------------------------------------------------------------------------------- */
+
+/* A wait for several tasks. Each task's waiter has the join in its slot. */
+struct join {
+    struct iora__task *self;
+    struct iora__waiter *waiters;
+    size_t count;
+    size_t pending;
+    int *codes;   /* gather_all's; NULL: the first error cancels the rest */
+    int rc;       /* the first error */
+    size_t done;  /* wait's: how many have ended */
+    bool failed;  /* wait's: whether one of them failed */
+    iora_wait_for_what what;
+    struct iora__waiter inline_waiters[INLINE_WAITERS];
+};
+
+static int
+join_init(struct join *join, struct iora__task *self, size_t count)
+{
+    join->self = self;
+    join->count = count;
+    join->pending = 0;
+    join->codes = NULL;
+    join->rc = 0;
+    join->done = 0;
+    join->failed = false;
+    join->waiters = join->inline_waiters;
+    if (count > INLINE_WAITERS)
+        join->waiters = iora__alloc_array(count, sizeof *join->waiters);
+    return join->waiters == NULL ? -ENOMEM : 0;
+}
+
+static void
+join_fini(struct join *join)
+{
+    if (join->waiters != join->inline_waiters)
+        iora__free(join->waiters);
+}
+
+static void
+join_add(struct join *join, size_t index, struct iora__task *task,
+         const struct iora__wait_class *class)
+{
+    struct iora__waiter *const waiter = &join->waiters[index];
+
+    *waiter = (struct iora__waiter){._task = join->self,
+                                    ._class = class,
+                                    ._object = task,
+                                    ._slot = join,
+                                    ._index = (uint32_t)index};
+    iora__waitq_push(&task->joiners, waiter);
+    join->pending++;
+}
+
+static void
+cancel_pending(struct join *join)
+{
+    for (size_t i = 0; i < join->count; i++) {
+        if (join->waiters[i]._queue != NULL)
+            iora__task_cancel(join->waiters[i]._object);
+    }
+}
+
+static const struct iora__wait_class gather_ends = {.what = "tasks (all are cancelled)"};
+
+static void
+cancel_gather(struct iora__waiter *waiter)
+{
+    waiter->_class = &gather_ends;
+    waiter->_rc = -ECANCELED;
+    cancel_pending(waiter->_object);
+}
+
+static const struct iora__wait_class gathering = {.what = "tasks", .cancel = cancel_gather};
+
+/* One of the tasks has, or had, ended. */
+static void
+gather_one(struct join *join, size_t index, struct iora__task *task, int rc)
+{
+    if (join->codes != NULL) {
+        join->codes[index] = rc;
+    } else if (rc < 0 && join->rc == 0) {
+        join->rc = rc;
+        if (task != NULL)
+            note_failure(join->self, task, rc);
+        cancel_pending(join);
+    }
+}
+
+static void
+gather_granted(struct iora__waiter *waiter, int rc)
+{
+    struct join *const join = waiter->_slot;
+
+    join->pending--;
+    gather_one(join, waiter->_index, waiter->_object, rc);
+    if (join->pending == 0 && join->self->wait._class != NULL)
+        iora__waiter_grant(&join->self->wait, 0);
+}
+
+static const struct iora__wait_class gathered = {.what = "task", .granted = gather_granted};
+
+/* Begin to wait for each task, or take its result if it has one. */
+static void
+gather_begin(struct join *join, const iora_task *tasks)
+{
+    for (size_t i = 0; i < join->count; i++)
+        join->waiters[i]._queue = NULL;
+    for (size_t i = 0; i < join->count; i++) {
+        int rc;
+        struct iora__task *const task = iora__task_find(tasks[i], &rc);
+
+        if (task != NULL && !waits_for(task, join->self) && task->state != IORA__TASK_DONE) {
+            join_add(join, i, task, &gathered);
+            if (join->rc < 0)
+                iora__task_cancel(task);
+        } else if (task != NULL && task->state == IORA__TASK_DONE) {
+            gather_one(join, i, task, iora__task_result(task));
+            iora__task_collect(task);
+        } else {
+            gather_one(join, i, NULL, task != NULL ? -EDEADLK : rc);
+        }
+    }
+}
+
+static int
+gather_joined(struct join *join, const iora_task *tasks, bool cancelled)
+{
+    int rc = 0;
+
+    gather_begin(join, tasks);
+    if (cancelled)
+        cancel_pending(join);
+    if (join->pending > 0) {
+        (void)iora__wait_begin(join->self, cancelled ? &gather_ends : &gathering, join, NULL);
+        rc = iora__park(join->self);
+    }
+    if (cancelled || rc == -ECANCELED)
+        return -ECANCELED;
+    return join->rc;
+}
+
+/* Without memory for waiters: one after the other. */
+static int
+gather_in_turn(int *codes, const iora_task *tasks, size_t n)
+{
+    int first = 0, cancelled = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const int rc = iora_await(tasks[i]);
+
+        if (rc == -ECANCELED)
+            cancelled = rc;
+        if (codes != NULL)
+            codes[i] = rc == -ECANCELED ? IORA_E_TASK_CANCELED : rc;
+        else if (rc < 0 && first == 0)
+            first = rc;
+        for (size_t k = i + 1; first < 0 && k < n; k++)
+            (void)iora_cancel(tasks[k]);
+    }
+    return cancelled < 0 ? cancelled : first;
+}
+
+static int
+gather(int *codes, const iora_task *tasks, size_t n)
+{
+    struct iora__task *const self = iora__self();
+    struct join join;
+    int rc = iora__enter(self);
+
+    if (rc < 0 && rc != -ECANCELED)
+        return rc;
+    if (join_init(&join, self, n) < 0)
+        return gather_in_turn(codes, tasks, n);
+    join.codes = codes;
+    rc = gather_joined(&join, tasks, rc == -ECANCELED);
+    join_fini(&join);
+    return rc;
+}
+
+int
+iora_gather_n(const iora_task *tasks, size_t n)
+{
+    return gather(NULL, tasks, n);
+}
+
+int
+iora_gather_all_n(int *codes, const iora_task *tasks, size_t n)
+{
+    return codes != NULL || n == 0 ? gather(codes, tasks, n) : -EINVAL;
+}
+
+/* ---- wait ---------------------------------------------------------------------------------------------------------- */
+
+static void
+remove_waiters(struct join *join)
+{
+    for (size_t i = 0; i < join->count; i++) {
+        if (join->waiters[i]._queue != NULL)
+            iora__waitq_remove(&join->waiters[i]);
+    }
+}
+
+static bool
+has_seen_enough(const struct join *join)
+{
+    return join->done == join->count ||
+           (join->what == IORA_FIRST_COMPLETED && join->done > 0) ||
+           (join->what == IORA_FIRST_ERROR && join->failed);
+}
+
+static void
+see_one(struct join *join, int rc)
+{
+    join->done++;
+    join->failed |= rc < 0;
+}
+
+static void
+looked_granted(struct iora__waiter *waiter, int rc)
+{
+    struct join *const join = waiter->_slot;
+
+    see_one(join, rc);
+    if (has_seen_enough(join) && join->self->wait._class != NULL)
+        iora__waiter_grant(&join->self->wait, 0);
+}
+
+static const struct iora__wait_class looking = {
+    .what = "task", .granted = looked_granted, .only_looks = true};
+static const struct iora__wait_class waiting = {.what = "some of several tasks",
+                                                .cancel = iora__wait_cancel};
+
+static int
+check_all(const iora_task *tasks, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        int rc;
+
+        if (iora__task_find(tasks[i], &rc) == NULL)
+            return rc;
+    }
+    return 0;
+}
+
+static int
+wait_joined(struct join *join, const iora_task *tasks)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < join->count; i++) {
+        struct iora__task *const task = tasks[i]._block;
+
+        join->waiters[i]._queue = NULL;
+        if (task->state == IORA__TASK_DONE)
+            see_one(join, iora__task_result(task));
+        else
+            join_add(join, i, task, &looking);
+    }
+    if (!has_seen_enough(join)) {
+        (void)iora__wait_begin(join->self, &waiting, join, NULL);
+        rc = iora__park(join->self);
+    }
+    remove_waiters(join);
+    return rc < 0 ? rc : (int)join->done;
+}
+
+int
+iora_wait(const iora_task *tasks, size_t n, iora_wait_for_what what)
+{
+    struct iora__task *const self = iora__self();
+    struct join join;
+    int rc;
+
+    if ((rc = iora__enter(self)) < 0 || (rc = check_all(tasks, n)) < 0 ||
+        (rc = join_init(&join, self, n)) < 0)
+        return rc;
+    join.what = what;
+    rc = wait_joined(&join, tasks);
+    join_fini(&join);
+    return rc;
+}

@@ -1,0 +1,772 @@
+/* task/sched.c -- running tasks on a loop: spawn, switch, end.
+ *
+ *   MADE --start--> READY --first run--> RUNNING --function returns--> ENDING --children ended--> DONE
+ *     \                (a stack is bound)                                (the stack goes back)     |
+ *      `--discard--> FREE <-------------------- collected: awaited, or its owner ended ------------'
+ *
+ * A task that is RUNNING is *current*, *ready* (in the loop's ready queue) or *waiting* (its waiter has a
+ * class). It waits for one thing at a time.
+ *
+ * Switching. A task that suspends looks at the head of the ready queue. Is it a task, and the slice not used
+ * up, it switches to that one directly; else to the loop's own stack, which polls and runs callbacks. All
+ * that the suspended one still needs is done by whoever wakes it, so that every function on the way to
+ * iora__park() ends in a tail call, and no return is executed on the way back but the user's own
+ * (coro/context.h says what that is worth).
+ *
+ * Invariants:
+ * (1) loop->current is the task that runs, NULL on the loop's own stack.
+ * (2) A task has a stack from its first run to the return of its function, and its claim to one from start.
+ * (3) A waker makes the task ready exactly once: granting takes the class away, and only a waiter with a
+ *     class is granted or cancelled.
+ * (4) `fuel` is positive only if no scope that matters is cancelled, so that looking at the scope and
+ *     counting operations is one comparison.
+ *
+ * A stack whose guard cannot be installed when the task first runs (the kernel has no memory for a page
+ * table) makes the task *starve*: it is tried again each millisecond. A spawn that succeeded always runs.
+ *
+ * Ending. The last thing a task does on its stack is to give it back and switch away for good. Where the
+ * switch is a call (sanitizers, ucontext) the loop's stack does the giving back.
+ */
+#include "task/task.h"
+
+#include "sys/alloc.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const int64_t STARVED_RETRY_NS = 1000000;
+
+/* How many turns in a row may fail to poll before a run gives up. */
+enum { FAILED_TURNS_MAX = 1000 };
+
+/* ---- the scheduler of a loop ------------------------------------------------------------------------- */
+
+static void sched_free(struct iora__sched *sched);
+static void retry_starved(struct iora__timer *timer);
+
+static void
+log_stacks(void *arg, const char *text)
+{
+    iora__loop_log(arg, "%s", text);
+}
+
+void
+iora__owner_init(struct iora__owner *owner, enum iora__owner_kind kind)
+{
+    iora__list_init(&owner->_members);
+    owner->_live = 0;
+    owner->_kind = (uint8_t)kind;
+    owner->_flags = 0;
+    owner->_state = 0;
+    owner->_stopped = false;
+}
+
+int
+iora__sched_of(iora_loop *loop, struct iora__sched **out)
+{
+    struct iora__sched *sched = loop->sched;
+
+    if (sched == NULL) {
+        const int class = iora__stack_class_of(loop->options.stack_size);
+
+        if (class < 0)
+            return class;
+        if ((sched = iora__zalloc(sizeof *sched)) == NULL)
+            return -ENOMEM;
+        sched->loop = loop;
+        sched->default_class = (uint8_t)class;
+        iora__stacks_init(&sched->stacks, log_stacks, loop);
+        iora__owner_init(&sched->run, IORA__OWNER_RUN);
+        iora__list_init(&sched->starved);
+        sched->starved_timer._fire = retry_starved;
+        loop->sched = sched;
+        loop->sched_free = sched_free;
+        if (loop->options.overflow_report || loop->debug)
+            sched->watches_overflow = iora__overflow_watch() == 0;
+    }
+    *out = sched;
+    return 0;
+}
+
+/* ---- stacks for tasks ---------------------------------------------------------------------------------- */
+
+static void task_main(struct iora__coro *coro);
+
+static int
+bind_stack(struct iora__task *task)
+{
+    struct iora__sched *const sched = task->loop->sched;
+    struct iora__stack stack;
+    const int rc = iora__stack_bind(&sched->stacks, task->stack_class, &stack);
+
+    if (rc < 0)
+        return rc;
+    task->stack_slot = stack.slot;
+    iora__coro_make(&task->coro, stack.base, stack.size, task_main);
+    return 0;
+}
+
+static void
+starve(struct iora__task *task)
+{
+    struct iora__sched *const sched = task->loop->sched;
+
+    iora__list_push_tail(&sched->starved, &task->ready._link);
+    if (!iora__timer_is_set(&sched->starved_timer))
+        iora__loop_timer_set(task->loop, &sched->starved_timer,
+                             iora__loop_now_ns(task->loop) + STARVED_RETRY_NS);
+    if (!sched->starvation_told)
+        iora__loop_log(task->loop, "a stack cannot be guarded, for want of memory: tasks start late");
+    sched->starvation_told = true;
+}
+
+static void
+retry_starved(struct iora__timer *timer)
+{
+    struct iora__sched *const sched =
+        iora__container_of(timer, struct iora__sched, starved_timer);
+    struct iora__link *link;
+
+    while ((link = iora__list_pop(&sched->starved)) != NULL)
+        iora__list_push_tail(&sched->loop->ready._link, link);
+}
+
+/* ---- switching ------------------------------------------------------------------------------------------ */
+
+static inline struct iora__task *
+task_of(struct iora__ready *ready)
+{
+    return iora__container_of(ready, struct iora__task, ready);
+}
+
+static inline void
+make_current(iora_loop *loop, struct iora__task *task)
+{
+    loop->current = task;
+    task->fuel = task->fuel_full;
+}
+
+static inline int
+switch_to_loop(struct iora__task *task)
+{
+    task->loop->current = NULL;
+    return iora__coro_switch(&task->coro, &task->loop->sched->loop_coro);
+}
+
+/* Switch to a task that may have no stack yet. */
+static int
+switch_to_new(struct iora__task *task, struct iora__task *next)
+{
+    if (!iora__coro_has_stack(&next->coro) && bind_stack(next) < 0) {
+        starve(next);
+        return switch_to_loop(task);
+    }
+    make_current(task->loop, next);
+    return iora__coro_switch(&task->coro, &next->coro);
+}
+
+static inline struct iora__ready *
+first_ready(iora_loop *loop)
+{
+    return iora__container_of(loop->ready._link._next, struct iora__ready, _link);
+}
+
+int
+iora__park(struct iora__task *task)
+{
+    iora_loop *const loop = task->loop;
+    struct iora__ready *const first = first_ready(loop);
+
+    if (__builtin_expect(first->_run == iora__task_resume, 1) &&
+        (loop->slice -= IORA__COST_RESUMPTION) > 0) {
+        struct iora__task *const next = task_of(first);
+
+        iora__list_remove(&first->_link);
+        if (__builtin_expect(!iora__coro_has_stack(&next->coro), 0))
+            return switch_to_new(task, next);
+        make_current(loop, next);
+        return iora__coro_switch(&task->coro, &next->coro);
+    }
+    return switch_to_loop(task);
+}
+
+int
+iora__hand_over(struct iora__task *task, struct iora__task *next)
+{
+    iora_loop *const loop = task->loop;
+
+    if ((loop->slice -= IORA__COST_RESUMPTION) > 0)
+        return switch_to_new(task, next);
+    iora__list_insert_before(loop->ready._link._next, &next->ready._link);
+    loop->first_is_next = true;
+    return switch_to_loop(task);
+}
+
+#if IORA__SWITCH_IS_CALL
+static void
+release_ended(struct iora__sched *sched)
+{
+    if (!sched->has_ended)
+        return;
+    sched->has_ended = false;
+    iora__coro_unmake(&sched->ended);
+    iora__stack_unbind(&sched->stacks, sched->ended_class, sched->ended_slot);
+}
+#else
+static void
+release_ended(struct iora__sched *sched)
+{
+    (void)sched;
+}
+#endif
+
+static void
+run_timed(struct iora__sched *sched, struct iora__task *task)
+{
+    const int64_t began_ns = iora__loop_now_ns(sched->loop);
+    char what[96];
+
+    (void)snprintf(what, sizeof what, "task %llu \"%s\"", (unsigned long long)task->id, task->name);
+    (void)iora__coro_switch(&sched->loop_coro, &task->coro); /* may be gone afterwards */
+    iora__loop_note_duration(sched->loop, began_ns, what, task);
+}
+
+/* From the loop's own stack. */
+void
+iora__task_resume(struct iora__ready *ready)
+{
+    struct iora__task *const task = task_of(ready);
+    iora_loop *const loop = task->loop;
+    struct iora__sched *const sched = loop->sched;
+
+    if (!iora__coro_has_stack(&task->coro) && bind_stack(task) < 0) {
+        starve(task);
+        return;
+    }
+    loop->slice -= IORA__COST_RESUMPTION;
+    make_current(loop, task);
+    iora__coro_adopt_thread(&sched->loop_coro);
+    if (loop->debug)
+        run_timed(sched, task);
+    else
+        (void)iora__coro_switch(&sched->loop_coro, &task->coro);
+    release_ended(sched);
+    iora__stacks_trim(&sched->stacks);
+}
+
+/* The current task's last act. Its block may be gone already; its stack is ours until we have left. */
+static void leave_stack(iora_loop *loop, struct iora__coro *coro, uint8_t class, uint32_t slot)
+    __attribute__((noreturn));
+
+#if IORA__SWITCH_IS_CALL
+
+static void
+leave_stack(iora_loop *loop, struct iora__coro *coro, uint8_t class, uint32_t slot)
+{
+    struct iora__sched *const sched = loop->sched;
+
+    sched->ended = *coro;
+    sched->ended_slot = slot;
+    sched->ended_class = class;
+    sched->has_ended = true;
+    loop->current = NULL;
+    iora__coro_leave(&sched->ended, &sched->loop_coro);
+}
+
+#else
+
+static void
+leave_stack(iora_loop *loop, struct iora__coro *coro, uint8_t class, uint32_t slot)
+{
+    struct iora__sched *const sched = loop->sched;
+    struct iora__ready *const first = first_ready(loop);
+
+    iora__stack_unbind(&sched->stacks, class, slot);
+    if (first->_run == iora__task_resume && (loop->slice -= IORA__COST_RESUMPTION) > 0) {
+        struct iora__task *const next = task_of(first);
+
+        iora__list_remove(&first->_link);
+        if (iora__coro_has_stack(&next->coro) || bind_stack(next) == 0) {
+            make_current(loop, next);
+            iora__coro_leave(coro, &next->coro);
+        }
+        starve(next);
+    }
+    loop->current = NULL;
+    iora__coro_leave(coro, &sched->loop_coro);
+}
+
+#endif
+
+/* ---- spawning --------------------------------------------------------------------------------------------- */
+
+static void
+init_block(struct iora__task *task, iora_loop *loop, int (*enter)(void *), const char *name)
+{
+    task->coro.context.sp = NULL;
+    task->coro.context.result = 0;
+    task->ready._link._next = NULL;
+    task->ready._run = iora__task_resume;
+    task->fuel = IORA__FUEL;
+    task->fuel_full = IORA__FUEL;
+    task->state = IORA__TASK_MADE;
+    task->cancelled = false;
+    task->root_cancelled = false;
+    task->wait._class = NULL;
+    task->wait._queue = NULL;
+    task->wait._task = task;
+    task->loop = loop;
+    task->scope = NULL;
+    task->owner = NULL;
+    iora__owner_init(&task->children, IORA__OWNER_TASK);
+    task->joiners._first = NULL;
+    task->joiners._last = NULL;
+    task->on_done = NULL;
+    task->locals = NULL;
+    task->error = NULL;
+    task->name = name;
+    task->site = "";
+    task->enter = enter;
+    task->result = 0;
+    task->deliveries = 0;
+    task->name_is_ours = false;
+    task->arguments_on_heap = false;
+    task->is_generator = false;
+    task->is_detached = false;
+    task->consumer = NULL;
+}
+
+static int
+make_task(iora_loop *loop, int (*enter)(void *), const char *name, struct iora__task **out)
+{
+    struct iora__sched *sched;
+    struct iora__task *task;
+    int rc;
+
+    if (loop == NULL)
+        return IORA_E_NO_LOOP;
+    if ((rc = iora__loop_check(loop, "spawning a task")) < 0 ||
+        (rc = iora__sched_of(loop, &sched)) < 0)
+        return rc;
+    if ((task = iora__block_alloc(sched)) == NULL)
+        return -ENOMEM;
+    init_block(task, loop, enter, name);
+    sched->alive++;
+    *out = task;
+    return 0;
+}
+
+static void
+free_arguments(struct iora__task *task)
+{
+    if (task->arguments_on_heap)
+        iora__free(task->arguments);
+    task->arguments_on_heap = false;
+}
+
+void
+iora__task_discard(struct iora__task *task)
+{
+    struct iora__sched *const sched = task->loop->sched;
+
+    free_arguments(task);
+    sched->alive--;
+    iora__block_free(sched, task);
+}
+
+iora_task
+iora__task_make(int (*enter)(void *), const char *name, const void *arguments, size_t size)
+{
+    struct iora__task *task;
+    const int rc = make_task(iora__running, enter, name, &task);
+
+    if (rc < 0)
+        return iora__task_null(rc);
+    task->arguments = task->u.arguments_inline;
+    if (size > sizeof task->u.arguments_inline) {
+        if ((task->arguments = iora__alloc(size)) == NULL) {
+            iora__task_discard(task);
+            return iora__task_null(-ENOMEM);
+        }
+        task->arguments_on_heap = true;
+    }
+    memcpy(task->arguments, arguments, size);
+    return iora__task_handle(task);
+}
+
+static struct iora__owner *
+owner_for(enum iora__go how, void *owner, struct iora__task *current, struct iora__sched *sched)
+{
+    if (how == IORA__GO_GROUP)
+        return &((iora_group *)owner)->_owner;
+    if (how == IORA__GO_DETACHED || current == NULL)
+        return &sched->run;
+    return &current->children;
+}
+
+static int
+claim_stack(struct iora__sched *sched, struct iora__task *task, size_t stack_size)
+{
+    const int class = stack_size == 0 ? sched->default_class : iora__stack_class_of(stack_size);
+    int rc;
+
+    if (class < 0)
+        return class;
+    if ((rc = iora__stack_reserve(&sched->stacks, class)) < 0)
+        return rc;
+    task->stack_class = (uint8_t)class;
+    return 0;
+}
+
+/* Run it now; the current task goes on when it suspends, before all others. */
+static void
+run_eagerly(struct iora__task *current, struct iora__task *task)
+{
+    iora_loop *const loop = task->loop;
+
+    if (current == NULL) {
+        iora__list_insert_before(loop->ready._link._next, &task->ready._link);
+        return;
+    }
+    iora__list_insert_before(loop->ready._link._next, &current->ready._link);
+    (void)iora__hand_over(current, task);
+}
+
+int
+iora__task_adopt(struct iora__task *task, enum iora__go how, void *owner, size_t stack_size,
+                 const char *site)
+{
+    struct iora__sched *const sched = task->loop->sched;
+    struct iora__task *const current = task->loop->current;
+    int rc;
+
+    if (how == IORA__GO_GROUP && (rc = iora__group_check(owner)) < 0)
+        return rc;
+    if ((rc = claim_stack(sched, task, stack_size)) < 0)
+        return rc;
+    task->owner = owner_for(how, owner, current, sched);
+    task->site = site;
+    task->is_detached = how == IORA__GO_DETACHED;
+    iora__list_push_tail(&task->owner->_members, &task->sibling);
+    task->owner->_live++;
+    if (current != NULL && current->locals != NULL)
+        iora__locals_inherit(task, current);
+    task->state = IORA__TASK_READY;
+    return 0;
+}
+
+iora_task
+iora__task_start(enum iora__go how, void *owner, size_t stack_size, const char *site,
+                 iora_task handle)
+{
+    struct iora__task *const task = handle._block;
+    int rc;
+
+    if (task == NULL)
+        return handle;
+    if ((rc = iora__task_adopt(task, how, owner, stack_size, site)) < 0) {
+        iora__task_discard(task);
+        return iora__task_null(rc);
+    }
+    if (how == IORA__GO_EAGER)
+        run_eagerly(task->loop->current, task);
+    else
+        iora__ready_push(task->loop, &task->ready);
+    return handle;
+}
+
+iora_task
+iora_go_fn(int (*fn)(void *arg), void *arg, const char *name)
+{
+    struct iora__task *task;
+    const int rc = make_task(iora__running, fn, name, &task);
+
+    if (rc < 0)
+        return iora__task_null(rc);
+    task->arguments = arg;
+    return iora__task_start(IORA__GO_CHILD, NULL, 0, name, iora__task_handle(task));
+}
+
+/* ---- ending ------------------------------------------------------------------------------------------------- */
+
+static void
+call_done_callbacks(struct iora__task *task)
+{
+    iora_handle *handle = task->on_done, *first = NULL;
+
+    /* Kept last in, first out; called in the order they were asked for. */
+    while (handle != NULL) {
+        iora_handle *const next = handle->_next_remote;
+
+        handle->_next_remote = first;
+        first = handle;
+        handle = next;
+    }
+    while (first != NULL) {
+        iora_handle *const next = first->_next_remote;
+
+        (void)iora_call_soon(task->loop, first, first->_fn, first->_arg);
+        first = next;
+    }
+    task->on_done = NULL;
+}
+
+/* Hand the result to all who wait; true if one of them does not only look, and so collects. */
+static bool
+wake_joiners(struct iora__task *task)
+{
+    const int rc = iora__task_result(task);
+    bool collected = false;
+
+    while (task->joiners._first != NULL) {
+        collected |= !task->joiners._first->_class->only_looks;
+        iora__waiter_grant(task->joiners._first, rc);
+    }
+    return collected;
+}
+
+void
+iora__task_collect(struct iora__task *task)
+{
+    struct iora__sched *const sched = task->loop->sched;
+
+    iora__list_discard(&task->sibling);
+    if (task->error != NULL)
+        iora__error_free(task->error);
+    if (task->name_is_ours)
+        iora__free((char *)task->name);
+    sched->alive--;
+    iora__block_free(sched, task);
+}
+
+void
+iora__task_drop(struct iora__task *task)
+{
+    if (task->result < 0 && iora__task_result(task) != IORA_E_TASK_CANCELED)
+        iora__error_report(task, "and nobody awaited it");
+    iora__task_collect(task);
+}
+
+void
+iora__owner_drop_members(struct iora__owner *owner)
+{
+    struct iora__link *at = owner->_members._next;
+
+    while (at != &owner->_members) {
+        struct iora__task *const member = iora__container_of(at, struct iora__task, sibling);
+
+        at = at->_next;
+        if (member->state == IORA__TASK_DONE)
+            iora__task_drop(member);
+    }
+}
+
+/* Tell the owner that one of his has ended; true if it is to be collected. */
+static bool
+tell_owner(struct iora__task *task, bool awaited)
+{
+    struct iora__owner *const owner = task->owner;
+
+    owner->_live--;
+    switch ((enum iora__owner_kind)owner->_kind) {
+    case IORA__OWNER_GROUP:
+        return iora__group_member_done(iora__container_of(owner, iora_group, _owner), task,
+                                       awaited);
+    case IORA__OWNER_TASK: {
+        struct iora__task *const parent = iora__container_of(owner, struct iora__task, children);
+
+        if (owner->_live == 0 && parent->wait._class != NULL && parent->wait._object == owner)
+            iora__waiter_grant(&parent->wait, 0);
+        return awaited;
+    }
+    case IORA__OWNER_RUN:
+        break;
+    }
+    if (!awaited && task->is_detached) {
+        iora__task_drop(task);
+        return false;
+    }
+    return awaited;
+}
+
+/* Its function has returned and its children have ended. */
+static void
+become_done(struct iora__task *task)
+{
+    bool awaited;
+
+    task->state = IORA__TASK_DONE;
+    if (task->result < 0 && task->result != -ECANCELED)
+        (void)iora__error_of_end(task);
+    call_done_callbacks(task);
+    awaited = wake_joiners(task);
+    if (tell_owner(task, awaited))
+        iora__task_collect(task);
+}
+
+static void
+end(struct iora__task *task, int rc)
+{
+    iora_loop *const loop = task->loop;
+    struct iora__coro coro;
+    const uint8_t class = task->stack_class;
+    const uint32_t slot = task->stack_slot;
+
+    free_arguments(task);
+    task->result = rc;
+    task->state = IORA__TASK_ENDING;
+    if (!iora__list_is_empty(&task->children._members)) {
+        iora__owner_cancel(&task->children);
+        (void)iora__owner_join(task, &task->children);
+        iora__owner_drop_members(&task->children);
+    }
+    if (task->locals != NULL)
+        iora__locals_drop(task);
+    if (loop->debug) {
+        const struct iora__stack stack = iora__stack_at(&loop->sched->stacks, class, slot);
+
+        iora__note_stack_use(task, &stack);
+    }
+    coro = task->coro;
+    task->coro.context.sp = NULL;
+    become_done(task);
+    leave_stack(loop, &coro, class, slot);
+}
+
+static void
+task_main(struct iora__coro *coro)
+{
+    struct iora__task *const task = iora__container_of(coro, struct iora__task, coro);
+
+    iora__coro_begun(coro);
+    task->state = IORA__TASK_RUNNING;
+    end(task, task->enter(task->arguments));
+}
+
+/* ---- runs ---------------------------------------------------------------------------------------------------- */
+
+void
+iora__run_begin(struct iora__run *run, iora_loop *loop)
+{
+    run->_loop = loop;
+    run->_own = NULL;
+    run->_text[0] = '\0';
+    run->_rc = iora__running != NULL ? -EBUSY : 0;
+    if (run->_rc < 0)
+        return;
+    if (loop == NULL) {
+        if ((run->_rc = iora_loop_new(NULL, &run->_own)) < 0)
+            return;
+        run->_loop = run->_own;
+    }
+    if ((run->_rc = iora__loop_enter(run->_loop)) < 0)
+        (void)iora_loop_free(run->_own);
+}
+
+/* Turn the loop until `owner` owns nothing alive, or nothing can happen any more (-EDEADLK), or polling
+ * fails for good. */
+static int
+turn_until_ended(struct iora__sched *sched, const struct iora__owner *owner,
+                 const struct iora__task *task)
+{
+    iora_loop *const loop = sched->loop;
+    int failed = 0, rc = 0;
+
+    while (task != NULL ? task->state != IORA__TASK_DONE : owner->_live > 0) {
+        if (iora__loop_is_dead(loop))
+            return -EDEADLK;
+        rc = iora__loop_turn(loop, INT64_MAX);
+        failed = rc < 0 ? failed + 1 : 0;
+        if (failed > FAILED_TURNS_MAX || rc == IORA_E_FORKED)
+            return rc;
+    }
+    return 0;
+}
+
+/* Cancel all that runs and wait for it. */
+static int
+end_all(struct iora__sched *sched)
+{
+    int rc;
+
+    iora__owner_cancel(&sched->run);
+    if ((rc = turn_until_ended(sched, &sched->run, NULL)) < 0)
+        iora__loop_log(sched->loop, "%u tasks would not end: %s", sched->run._live,
+                       iora_strerror(rc));
+    return rc;
+}
+
+static int
+run_main(struct iora__sched *sched, struct iora__task *task, char *text, size_t size)
+{
+    int rc = turn_until_ended(sched, NULL, task);
+
+    if (rc == 0)
+        rc = task->result;
+    else if (rc == -EDEADLK)
+        iora__report_deadlock(sched);
+    if (rc != IORA_E_FORKED)
+        (void)end_all(sched);
+    if (task->state == IORA__TASK_DONE) {
+        iora__error_describe(task, text, size);
+        iora__task_collect(task);
+    }
+    iora__owner_drop_members(&sched->run);
+    return rc;
+}
+
+int
+iora__run_end(struct iora__run *run, iora_task main_task)
+{
+    struct iora__task *const task = main_task._block;
+    int rc = run->_rc;
+
+    if (rc < 0) {
+        if (task != NULL)
+            iora__task_discard(task);
+        return rc;
+    }
+    if (task == NULL)
+        rc = iora_task_error(main_task);
+    else if ((rc = iora__task_adopt(task, IORA__GO_CHILD, NULL, 0, "iora_run")) < 0)
+        iora__task_discard(task);
+    if (rc == 0) {
+        iora__ready_push(run->_loop, &task->ready);
+        rc = run_main(run->_loop->sched, task, run->_text, sizeof run->_text);
+    }
+    iora__loop_leave(run->_loop);
+    (void)iora_loop_free(run->_own);
+    return rc;
+}
+
+int
+iora__exit_status(const struct iora__run *run, int rc)
+{
+    if (rc >= 0)
+        return EXIT_SUCCESS;
+    fprintf(stderr, "error: %s (%s)%s%s\n", iora_strerror(rc), iora_err_name(rc),
+            run->_text[0] != '\0' ? ": " : "", run->_text);
+    return EXIT_FAILURE;
+}
+
+static void
+sched_free(struct iora__sched *sched)
+{
+    iora_loop *const loop = sched->loop;
+    iora_loop *const outer = iora__running;
+
+    if (sched->run._live > 0) {
+        iora__running = loop;
+        (void)end_all(sched);
+        iora__running = outer;
+    }
+    iora__owner_drop_members(&sched->run);
+    if (sched->watches_overflow)
+        iora__overflow_unwatch();
+    iora__report_stack_uses(sched);
+    iora__stacks_fini(&sched->stacks);
+    iora__blocks_release(sched);
+    iora__free(sched);
+    loop->sched = NULL;
+}

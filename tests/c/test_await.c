@@ -1,0 +1,2 @@
+/* tests/c/test_await.c */
+#include "test.h"

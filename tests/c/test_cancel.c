@@ -1,0 +1,2 @@
+/* tests/c/test_cancel.c */
+#include "test.h"

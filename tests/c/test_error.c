@@ -1,0 +1,2 @@
+/* tests/c/test_error.c */
+#include "test.h"

@@ -1,0 +1,2 @@
+/* tests/c/test_future.c */
+#include "test.h"

@@ -1,0 +1,2 @@
+/* tests/c/test_generator.c */
+#include "test.h"

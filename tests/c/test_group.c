@@ -1,0 +1,2 @@
+/* tests/c/test_group.c */
+#include "test.h"

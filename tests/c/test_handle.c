@@ -1,0 +1,2 @@
+/* tests/c/test_handle.c */
+#include "test.h"

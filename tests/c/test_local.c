@@ -1,0 +1,2 @@
+/* tests/c/test_local.c */
+#include "test.h"

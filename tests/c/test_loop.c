@@ -1,0 +1,2 @@
+/* tests/c/test_loop.c */
+#include "test.h"

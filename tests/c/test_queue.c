@@ -1,0 +1,2 @@
+/* tests/c/test_queue.c */
+#include "test.h"

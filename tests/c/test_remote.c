@@ -1,0 +1,2 @@
+/* tests/c/test_remote.c */
+#include "test.h"

@@ -1,0 +1,2 @@
+/* tests/c/test_report.c */
+#include "test.h"

@@ -1,0 +1,2 @@
+/* tests/c/test_scope.c */
+#include "test.h"

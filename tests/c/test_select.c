@@ -1,0 +1,2 @@
+/* tests/c/test_select.c */
+#include "test.h"

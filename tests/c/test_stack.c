@@ -1,0 +1,2 @@
+/* tests/c/test_stack.c */
+#include "test.h"

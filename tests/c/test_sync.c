@@ -1,0 +1,2 @@
+/* tests/c/test_sync.c */
+#include "test.h"

@@ -1,0 +1,2 @@
+/* tests/c/test_timers.c */
+#include "test.h"

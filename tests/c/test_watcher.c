@@ -1,0 +1,2 @@
+/* tests/c/test_watcher.c */
+#include "test.h"
