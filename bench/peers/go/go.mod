@@ -1,0 +1,3 @@
+module iora/bench
+
+go 1.19
