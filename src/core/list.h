@@ -68,6 +68,18 @@ iora__list_discard(struct iora__link *link)
         iora__list_remove(link);
 }
 
+/* Remove an element that is known to be the first: its predecessor need not be loaded to find out whose
+ * link to change, which is what a switch between tasks waits for. */
+static inline void
+iora__list_remove_first(struct iora__link *head, struct iora__link *first)
+{
+    struct iora__link *const second = first->_next;
+
+    head->_next = second;
+    second->_prev = head;
+    first->_next = NULL;
+}
+
 /* The first element, removed; NULL from an empty ring. */
 static inline struct iora__link *
 iora__list_pop(struct iora__link *head)
@@ -76,7 +88,7 @@ iora__list_pop(struct iora__link *head)
 
     if (first == head)
         return NULL;
-    iora__list_remove(first);
+    iora__list_remove_first(head, first);
     return first;
 }
 

@@ -30,6 +30,7 @@
 #include "core/loop.h"
 
 #include "sys/alloc.h"
+#include "sys/seam.h"
 #include "sys/sys.h"
 
 #include <stdio.h>
@@ -359,6 +360,7 @@ iora__loop_turn(iora_loop *loop, int64_t until_ns)
 {
     int rc;
 
+    iora__seam_moment(IORA__MOMENT_TURN, NULL);
     if (is_forked(loop))
         return IORA_E_FORKED;
     if (is_ready(loop)) {

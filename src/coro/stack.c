@@ -9,7 +9,8 @@
  *                                                     |
  *                                                     `--trim: the memory goes back, the slot stays free
  *
- * Free slots are reused last in, first out: the warmest first.
+ * Free slots are reused last in, first out, the warmest first. The very last one is kept beside the list:
+ * tasks that come and go one by one never touch it.
  *
  * Guards are installed in eights, just before the first of the eight is used: eight 256 KiB slots share one
  * page of page tables, which the guard costs. MADV_GUARD_INSTALL (Linux 6.13) needs no mapping of its own,
@@ -19,7 +20,7 @@
  *
  * Invariants:
  * (1) claimed <= capacity: who has claimed finds a slot.
- * (2) Slots below `fresh` are guarded; each is either bound or in the free list. Those above were never
+ * (2) Slots below `fresh` are guarded; each is bound, the last given back, or in the free list. Those above were never
  *     touched.
  * (3) Nothing is written to a stack by this file.
  *
@@ -48,6 +49,7 @@ enum {
     SLAB_SLOTS = 1024,
     SLAB_SLOTS_MIN = 8,
     GUARD_SLOTS = 8,          /* slots that are guarded together */
+    PAGE = 4096,
     GUARD_SIZE = 16 * 1024,
     GUARD_SIZE_SMALL = 4096,  /* of stacks up to 32 KiB, which could not spare more */
     MPROTECT_CAP = 32000,
@@ -87,6 +89,13 @@ slot_size(int class_index)
     return (size_t)1 << (class_index + IORA__STACK_BITS_MIN);
 }
 
+/* From one slot to the next: a page more than its size, see "Places in the cache". */
+static size_t
+slot_stride(int class_index)
+{
+    return slot_size(class_index) + PAGE;
+}
+
 static size_t
 guard_size(int class_index)
 {
@@ -100,7 +109,7 @@ iora__stacks_fini(struct iora__stacks *stacks)
         struct iora__stack_class *const class = &stacks->classes[i];
 
         for (uint32_t s = 0; s < class->slab_count; s++) {
-            iora__sys_unmap(class->slabs[s]->base, class->slabs[s]->slots * slot_size(i));
+            iora__sys_unmap(class->slabs[s]->base, class->slabs[s]->slots * slot_stride(i));
             iora__free(class->slabs[s]);
         }
         iora__free(class->slabs);
@@ -124,7 +133,7 @@ iora__stack_class_of(size_t size)
 static int
 map_slab(int class_index, void **base, uint32_t *slots)
 {
-    const size_t size = slot_size(class_index);
+    const size_t size = slot_stride(class_index);
     int rc = -ENOMEM;
 
     *slots = SLAB_BYTES_MAX / size > SLAB_SLOTS      ? SLAB_SLOTS
@@ -183,7 +192,7 @@ add_slab(struct iora__stacks *stacks, int class_index)
         iora__free(slab);
         return rc;
     }
-    (void)iora__sys_no_huge_pages(base, slots * slot_size(class_index));
+    (void)iora__sys_no_huge_pages(base, slots * slot_stride(class_index));
     slab->base = base;
     slab->slots = slots;
     slab->first = class->capacity;
@@ -214,7 +223,7 @@ slab_of(const struct iora__stack_class *class, uint32_t slot)
 static char *
 slot_base(const struct iora__stack_slab *slab, int class_index, uint32_t slot)
 {
-    return slab->base + (size_t)(slot - slab->first) * slot_size(class_index);
+    return slab->base + (size_t)(slot - slab->first) * slot_stride(class_index);
 }
 
 /* ---- guards --------------------------------------------------------------------------------------- */
@@ -228,6 +237,7 @@ guard_slot(struct iora__stack_class *class, int class_index, char *base)
         if (rc != -EINVAL)
             return rc;
         class->by_mprotect = true; /* this kernel, or this process, has no cheap guards */
+        class->limit = 0;          /* to be worked out anew at the next claim */
     }
     return iora__sys_guard_protect(base, guard_size(class_index));
 }
@@ -262,14 +272,22 @@ guard_eight(struct iora__stack_class *class, int class_index, uint32_t slot)
 
 /* ---- claims and stacks ---------------------------------------------------------------------------- */
 
+static void
+update_limit(struct iora__stack_class *class)
+{
+    class->limit = class->by_mprotect && class->capacity > MPROTECT_CAP ? MPROTECT_CAP
+                                                                        : class->capacity;
+}
+
 int
-iora__stack_reserve(struct iora__stacks *stacks, int class_index)
+iora__stack_reserve_slowly(struct iora__stacks *stacks, int class_index)
 {
     struct iora__stack_class *const class = &stacks->classes[class_index];
     int rc;
 
     if (class->claimed == class->capacity && (rc = add_slab(stacks, class_index)) < 0)
         return rc;
+    update_limit(class);
     if (class->by_mprotect && class->claimed >= MPROTECT_CAP) {
         stacks->log(stacks->log_arg,
                     "no further stack can be guarded: this kernel has no MADV_GUARD_INSTALL (Linux "
@@ -281,12 +299,6 @@ iora__stack_reserve(struct iora__stacks *stacks, int class_index)
     return 0;
 }
 
-void
-iora__stack_unreserve(struct iora__stacks *stacks, int class_index)
-{
-    stacks->classes[class_index].claimed--;
-}
-
 static int
 take_slot(struct iora__stack_class *class, int class_index, uint32_t *slot)
 {
@@ -296,7 +308,6 @@ take_slot(struct iora__stack_class *class, int class_index, uint32_t *slot)
         *slot = class->free_first;
         slab = slab_of(class, *slot);
         class->free_first = slab->next_free[*slot - slab->first];
-        class->free_count--;
         class->warm_free -= slab->state[*slot - slab->first] == WARM;
     } else {
         if (class->fresh % GUARD_SLOTS == 0) {
@@ -312,41 +323,53 @@ take_slot(struct iora__stack_class *class, int class_index, uint32_t *slot)
     return 0;
 }
 
-struct iora__stack
-iora__stack_at(const struct iora__stacks *stacks, int class_index, uint32_t slot)
+size_t
+iora__stack_size(int class_index)
 {
-    const struct iora__stack_slab *const slab = slab_of(&stacks->classes[class_index], slot);
-
-    return (struct iora__stack){
-        .base = slot_base(slab, class_index, slot) + guard_size(class_index),
-        .size = slot_size(class_index) - guard_size(class_index),
-        .slot = slot,
-    };
+    return slot_size(class_index) - guard_size(class_index);
 }
 
 int
 iora__stack_bind(struct iora__stacks *stacks, int class_index, struct iora__stack *out)
 {
-    uint32_t slot;
-    const int rc = take_slot(&stacks->classes[class_index], class_index, &slot);
+    struct iora__stack_class *const class = &stacks->classes[class_index];
 
-    if (rc < 0)
-        return rc;
+    out->size = iora__stack_size(class_index);
+    if (class->last_base != NULL) {
+        out->base = class->last_base;
+        out->slot = class->last_slot;
+        class->last_base = NULL;
+    } else {
+        const int rc = take_slot(class, class_index, &out->slot);
+
+        if (rc < 0)
+            return rc;
+        out->base = slot_base(slab_of(class, out->slot), class_index, out->slot) +
+                    guard_size(class_index);
+    }
     stacks->bound++;
-    *out = iora__stack_at(stacks, class_index, slot);
     return 0;
 }
 
-void
-iora__stack_unbind(struct iora__stacks *stacks, int class_index, uint32_t slot)
+static void
+put_in_list(struct iora__stack_class *class, uint32_t slot)
 {
-    struct iora__stack_class *const class = &stacks->classes[class_index];
     struct iora__stack_slab *const slab = slab_of(class, slot);
 
     slab->next_free[slot - slab->first] = class->free_first;
     class->free_first = slot;
-    class->free_count++;
     class->warm_free++;
+}
+
+void
+iora__stack_unbind(struct iora__stacks *stacks, int class_index, char *base, uint32_t slot)
+{
+    struct iora__stack_class *const class = &stacks->classes[class_index];
+
+    if (class->last_base != NULL)
+        put_in_list(class, class->last_slot);
+    class->last_base = base;
+    class->last_slot = slot;
     class->claimed--;
     stacks->bound--;
 }
@@ -381,8 +404,8 @@ discard_chosen(struct iora__stack_slab *slab, int class_index)
         for (; i < slab->slots && slab->state[i] == CHOSEN; i++)
             slab->state[i] = COLD;
         if (i > begin)
-            (void)iora__sys_discard(slab->base + begin * slot_size(class_index),
-                                    (i - begin) * slot_size(class_index));
+            (void)iora__sys_discard(slab->base + begin * slot_stride(class_index),
+                                    (i - begin) * slot_stride(class_index));
     }
 }
 
@@ -402,7 +425,7 @@ iora__stacks_trim(struct iora__stacks *stacks)
 }
 
 size_t
-iora__stack_high_water(const struct iora__stack *stack)
+iora__stack_high_water(const char *base, int class_index)
 {
-    return iora__sys_touched_at_end(stack->base, stack->size);
+    return iora__sys_touched_at_end(base, iora__stack_size(class_index));
 }

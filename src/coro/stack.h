@@ -20,11 +20,13 @@ struct iora__stack_class {
     uint32_t slab_count;
     uint32_t slab_room;
     uint32_t capacity; /* slots in all slabs */
+    uint32_t limit;    /* how many may be claimed without further ado */
     uint32_t fresh;    /* slots below were used before: guarded, and free or bound */
     uint32_t claimed;  /* reserved or bound */
     uint32_t free_first;
-    uint32_t free_count;
-    uint32_t warm_free; /* free ones that still hold memory */
+    uint32_t warm_free; /* in the free list, and still holding memory */
+    char *last_base;    /* the stack that was given back last, not in the list; NULL: none */
+    uint32_t last_slot;
     uint8_t slab_bits;  /* of a slot's number that lie within a slab of the first one's size */
     bool by_mprotect;
 };
@@ -52,23 +54,32 @@ int iora__stack_class_of(size_t size);
 
 /* Claim a stack of a class, so that binding one later finds a slot. 0; -ENOMEM, IORA_E_STACK_LIMIT, with
  * the reason told to the log. */
-int iora__stack_reserve(struct iora__stacks *stacks, int class_index);
-/* Give up a claim that was not bound. */
-void iora__stack_unreserve(struct iora__stacks *stacks, int class_index);
+int iora__stack_reserve_slowly(struct iora__stacks *stacks, int class_index);
+
+static inline int
+iora__stack_reserve(struct iora__stacks *stacks, int class_index)
+{
+    struct iora__stack_class *const class = &stacks->classes[class_index];
+
+    if (class->claimed >= class->limit)
+        return iora__stack_reserve_slowly(stacks, class_index);
+    class->claimed++;
+    return 0;
+}
 
 /* Turn a claim into a stack. 0, or -errno if the guard cannot be installed now: the claim remains. */
 int iora__stack_bind(struct iora__stacks *stacks, int class_index, struct iora__stack *out);
 /* Give a stack back, claim and all. The caller may still stand on it until it switches away. */
-void iora__stack_unbind(struct iora__stacks *stacks, int class_index, uint32_t slot);
+void iora__stack_unbind(struct iora__stacks *stacks, int class_index, char *base, uint32_t slot);
 
 /* Return the memory of stacks that are free and have been for longest, if they are many. Not from a
  * coroutine. */
 void iora__stacks_trim(struct iora__stacks *stacks);
 
-/* Where a bound stack begins and how large it is. */
-struct iora__stack iora__stack_at(const struct iora__stacks *stacks, int class_index, uint32_t slot);
+/* How much of a slot of the class may be used; the rest, below it, is the guard. */
+size_t iora__stack_size(int class_index);
 
 /* How many bytes of the stack hold memory: what was ever used of it since it was last trimmed, in pages. */
-size_t iora__stack_high_water(const struct iora__stack *stack);
+size_t iora__stack_high_water(const char *base, int class_index);
 
 #endif

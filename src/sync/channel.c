@@ -35,33 +35,60 @@ try_receive(iora_channel *channel, void *item)
     return 0;
 }
 
-int
-iora_channel_send(iora_channel *channel, const void *item)
+static inline int
+send(struct iora__task *self, iora_channel *channel, const void *item)
 {
-    struct iora__task *const self = iora__self();
-    int rc;
+    const int rc = try_send(channel, item);
 
-    if ((rc = iora__enter(self)) < 0)
-        return rc;
-    if ((rc = try_send(channel, item)) != -EAGAIN)
+    if (rc != -EAGAIN)
         return rc;
     iora__waitq_push(&channel->_senders,
                      iora__wait_begin(self, &send_wait, channel, (void *)item));
     return iora__park(self);
 }
 
+static IORA__SLOW int
+send_slowly(struct iora__task *self, iora_channel *channel, const void *item)
+{
+    const int rc = iora__enter_slowly(self);
+
+    return rc < 0 ? rc : send(self, channel, item);
+}
+
+int
+iora_channel_send(iora_channel *channel, const void *item)
+{
+    struct iora__task *const self = iora__self();
+
+    return iora__may_enter(self) ? send(self, channel, item) : send_slowly(self, channel, item);
+}
+
+static inline int
+receive(struct iora__task *self, iora_channel *channel, void *item)
+{
+    const int rc = try_receive(channel, item);
+
+    if (rc != -EAGAIN)
+        return rc;
+    iora__waitq_push(&channel->_receivers, iora__wait_begin(self, &receive_wait, channel, item));
+    return iora__park(self);
+}
+
+static IORA__SLOW int
+receive_slowly(struct iora__task *self, iora_channel *channel, void *item)
+{
+    const int rc = iora__enter_slowly(self);
+
+    return rc < 0 ? rc : receive(self, channel, item);
+}
+
 int
 iora_channel_receive(iora_channel *channel, void *item)
 {
     struct iora__task *const self = iora__self();
-    int rc;
 
-    if ((rc = iora__enter(self)) < 0)
-        return rc;
-    if ((rc = try_receive(channel, item)) != -EAGAIN)
-        return rc;
-    iora__waitq_push(&channel->_receivers, iora__wait_begin(self, &receive_wait, channel, item));
-    return iora__park(self);
+    return iora__may_enter(self) ? receive(self, channel, item)
+                                 : receive_slowly(self, channel, item);
 }
 
 int

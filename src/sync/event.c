@@ -22,16 +22,27 @@ iora_event_is_set(const iora_event *event)
     return event->_set;
 }
 
-int
-iora_event_wait(iora_event *event)
+static inline int
+wait_for_event(struct iora__task *self, iora_event *event)
 {
-    struct iora__task *const self = iora__self();
-    int rc;
-
-    if ((rc = iora__enter(self)) < 0)
-        return rc;
     if (event->_set)
         return 0;
     iora__waitq_push(&event->_waiters, iora__wait_begin(self, &event_wait, event, NULL));
     return iora__park(self);
+}
+
+static IORA__SLOW int
+wait_slowly(struct iora__task *self, iora_event *event)
+{
+    const int rc = iora__enter_slowly(self);
+
+    return rc < 0 ? rc : wait_for_event(self, event);
+}
+
+int
+iora_event_wait(iora_event *event)
+{
+    struct iora__task *const self = iora__self();
+
+    return iora__may_enter(self) ? wait_for_event(self, event) : wait_slowly(self, event);
 }

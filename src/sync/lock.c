@@ -20,24 +20,40 @@ static const struct iora__wait_class lock_wait = {
 static const struct iora__wait_class relock_wait = {.what = "lock (of a condition)",
                                                     .holder = lock_owner};
 
-int
-iora_lock_acquire(iora_lock *lock)
+static __attribute__((noinline)) int
+wait_for_lock(struct iora__task *self, iora_lock *lock)
 {
-    struct iora__task *const self = iora__self();
-    int rc;
-
-    if ((rc = iora__enter(self)) < 0)
-        return rc;
-    if (lock->_owner == NULL) {
-        lock->_owner = self;
-        return 0;
-    }
     if (lock->_owner == self)
         return -EDEADLK;
     iora__waitq_push(&lock->_waiters, iora__wait_begin(self, &lock_wait, lock, NULL));
     if (self->loop->debug)
         iora__report_lock_cycle(self);
     return iora__park(self);
+}
+
+static inline int
+acquire(struct iora__task *self, iora_lock *lock)
+{
+    if (lock->_owner != NULL)
+        return wait_for_lock(self, lock);
+    lock->_owner = self;
+    return 0;
+}
+
+static IORA__SLOW int
+acquire_slowly(struct iora__task *self, iora_lock *lock)
+{
+    const int rc = iora__enter_slowly(self);
+
+    return rc < 0 ? rc : acquire(self, lock);
+}
+
+int
+iora_lock_acquire(iora_lock *lock)
+{
+    struct iora__task *const self = iora__self();
+
+    return iora__may_enter(self) ? acquire(self, lock) : acquire_slowly(self, lock);
 }
 
 int
@@ -71,7 +87,10 @@ iora_lock_release(iora_lock *lock)
 {
     if (lock->_owner == NULL || lock->_owner != iora__self())
         return -EPERM;
-    pass_on(lock);
+    if (lock->_waiters._first != NULL)
+        pass_on(lock);
+    else
+        lock->_owner = NULL;
     return 0;
 }
 

@@ -8,14 +8,9 @@
 static const struct iora__wait_class semaphore_wait = {.what = "semaphore",
                                                        .cancel = iora__wait_cancel};
 
-int
-iora_semaphore_acquire(iora_semaphore *semaphore)
+static inline int
+acquire(struct iora__task *self, iora_semaphore *semaphore)
 {
-    struct iora__task *const self = iora__self();
-    int rc;
-
-    if ((rc = iora__enter(self)) < 0)
-        return rc;
     if (semaphore->_value > 0) {
         semaphore->_value--;
         return 0;
@@ -23,6 +18,22 @@ iora_semaphore_acquire(iora_semaphore *semaphore)
     iora__waitq_push(&semaphore->_waiters,
                      iora__wait_begin(self, &semaphore_wait, semaphore, NULL));
     return iora__park(self);
+}
+
+static IORA__SLOW int
+acquire_slowly(struct iora__task *self, iora_semaphore *semaphore)
+{
+    const int rc = iora__enter_slowly(self);
+
+    return rc < 0 ? rc : acquire(self, semaphore);
+}
+
+int
+iora_semaphore_acquire(iora_semaphore *semaphore)
+{
+    struct iora__task *const self = iora__self();
+
+    return iora__may_enter(self) ? acquire(self, semaphore) : acquire_slowly(self, semaphore);
 }
 
 int

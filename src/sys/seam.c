@@ -12,8 +12,10 @@ static struct {
     atomic_long calls, allocations, alive, failures;
     atomic_long fail_call, fail_allocation;
     atomic_int last_call;
+    atomic_long more; /* how many calls like last_call are still to fail */
     int variant;
     bool calls_persistent, allocations_persistent;
+    iora__moment_fn *watch;
 } seam;
 
 /* What each call can plausibly say. Those that are not listed are counted and never failed: close
@@ -31,14 +33,42 @@ static const int errnos[IORA__CALL_COUNT][4] = {
     [IORA__CALL_MPROTECT] = {ENOMEM},
 };
 
-void
-iora__seam_arm_call(long index, int variant, bool persistent)
+static const char *const names[IORA__CALL_COUNT] = {
+    [IORA__CALL_EPOLL_CREATE] = "epoll_create1",
+    [IORA__CALL_EPOLL_CTL] = "epoll_ctl",
+    [IORA__CALL_EPOLL_WAIT] = "epoll_pwait2",
+    [IORA__CALL_POLL] = "ppoll",
+    [IORA__CALL_EVENTFD] = "eventfd",
+    [IORA__CALL_READ] = "read",
+    [IORA__CALL_WRITE] = "write",
+    [IORA__CALL_CLOSE] = "close",
+    [IORA__CALL_MMAP] = "mmap",
+    [IORA__CALL_MUNMAP] = "munmap",
+    [IORA__CALL_MADVISE] = "madvise",
+    [IORA__CALL_MPROTECT] = "mprotect",
+};
+
+static void
+arm_call(long index, int variant, bool persistent, long more)
 {
     seam.variant = variant;
     seam.calls_persistent = persistent;
+    atomic_store(&seam.more, more);
     atomic_store(&seam.calls, 0);
     atomic_store(&seam.failures, 0);
     atomic_store(&seam.fail_call, index);
+}
+
+void
+iora__seam_arm_call(long index, int variant, bool persistent)
+{
+    arm_call(index, variant, persistent, 0);
+}
+
+void
+iora__seam_arm_calls(long index, int variant, long more)
+{
+    arm_call(index, variant, false, more);
 }
 
 void
@@ -80,23 +110,46 @@ iora__seam_variants(enum iora__call call)
     return n;
 }
 
+int
+iora__seam_errno(enum iora__call call, int variant)
+{
+    return errnos[call][variant % iora__seam_variants(call)];
+}
+
+const char *
+iora__seam_name(enum iora__call call)
+{
+    return names[call];
+}
+
 static bool
 is_due(long index, long armed, bool persistent)
 {
     return armed != 0 && (index == armed || (persistent && index > armed));
 }
 
+/* Whether it is one of those that fail after the first, as that did. */
+static bool
+is_one_more(enum iora__call call, long index)
+{
+    const long armed = atomic_load(&seam.fail_call);
+
+    return armed != 0 && index > armed && atomic_load(&seam.failures) > 0 &&
+           (int)call == atomic_load(&seam.last_call) && atomic_fetch_sub(&seam.more, 1) > 0;
+}
+
 int
 iora__seam_call(enum iora__call call)
 {
     const long index = atomic_fetch_add(&seam.calls, 1) + 1;
-    const int variants = iora__seam_variants(call);
 
-    if (variants == 0 || !is_due(index, atomic_load(&seam.fail_call), seam.calls_persistent))
+    if (iora__seam_variants(call) == 0 ||
+        (!is_due(index, atomic_load(&seam.fail_call), seam.calls_persistent) &&
+         !is_one_more(call, index)))
         return 0;
-    atomic_fetch_add(&seam.failures, 1);
     atomic_store(&seam.last_call, (int)call);
-    return -errnos[call][seam.variant % variants];
+    atomic_fetch_add(&seam.failures, 1);
+    return -iora__seam_errno(call, seam.variant);
 }
 
 bool
@@ -114,4 +167,17 @@ void
 iora__seam_allocated(long difference)
 {
     atomic_fetch_add(&seam.alive, difference);
+}
+
+void
+iora__seam_watch(iora__moment_fn *fn)
+{
+    seam.watch = fn;
+}
+
+void
+iora__seam_moment(enum iora__moment moment, struct iora__task *task)
+{
+    if (seam.watch != NULL && (task != NULL || moment == IORA__MOMENT_TURN))
+        seam.watch(moment, task);
 }

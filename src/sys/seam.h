@@ -7,6 +7,8 @@
  *   index    calls are numbered from 1 in the order they are made, system calls and allocations
  *            apart
  *   armed    a number that shall fail, and with what; `persistent` fails all from there on
+ *   moment   a point where a driver may want to count or to interfere: to cancel the task that makes
+ *            its nth suspending call, to end a run that polls without getting anywhere
  */
 #ifndef IORA_SYS_SEAM_H
 #define IORA_SYS_SEAM_H
@@ -30,6 +32,14 @@ enum iora__call {
     IORA__CALL_COUNT
 };
 
+enum iora__moment {
+    IORA__MOMENT_TURN,  /* a turn of a loop begins; there is no task */
+    IORA__MOMENT_ENTER, /* the task makes a call that may suspend, and has not looked at its scope */
+    IORA__MOMENT_WAIT   /* the task is about to give the processor away */
+};
+
+struct iora__task;
+
 #ifdef IORA_SEAMS
 
 struct iora__seam_counts {
@@ -43,20 +53,30 @@ struct iora__seam_counts {
 /* Fail system call number `index` (0: none) with each call's errno number `variant` (wrapping
  * round); the counting starts anew. */
 void iora__seam_arm_call(long index, int variant, bool persistent);
+/* The same, and of the calls after it fail the next `more` of its kind, in the same way. */
+void iora__seam_arm_calls(long index, int variant, long more);
 /* The same for allocations, which can only fail for want of memory. */
 void iora__seam_arm_allocation(long index, bool persistent);
 /* Let everything succeed again, and report what was counted. */
 struct iora__seam_counts iora__seam_disarm(void);
 /* What was counted so far. */
 struct iora__seam_counts iora__seam_read(void);
-/* How many errnos the call can be made to fail with. */
+/* How many errnos the call can be made to fail with, which they are, and the call's name. */
 int iora__seam_variants(enum iora__call call);
+int iora__seam_errno(enum iora__call call, int variant);
+const char *iora__seam_name(enum iora__call call);
+
+/* Have fn told of every moment (NULL: nobody), on whatever stack it comes. */
+typedef void iora__moment_fn(enum iora__moment moment, struct iora__task *task);
+void iora__seam_watch(iora__moment_fn *fn);
 
 /* For sys/: 0 to go on, or the -errno to fail with. */
 int iora__seam_call(enum iora__call call);
 /* For alloc: whether this one fails; and the balance of what is alive. */
 bool iora__seam_allocation_fails(void);
 void iora__seam_allocated(long difference);
+/* For core/ and task/: a moment has come. */
+void iora__seam_moment(enum iora__moment moment, struct iora__task *task);
 
 #else
 
@@ -77,6 +97,13 @@ static inline void
 iora__seam_allocated(long difference)
 {
     (void)difference;
+}
+
+static inline void
+iora__seam_moment(enum iora__moment moment, struct iora__task *task)
+{
+    (void)moment;
+    (void)task;
 }
 
 #endif

@@ -53,6 +53,20 @@ take_ids(void)
     return first;
 }
 
+/* What is the same for every task of the block, and is so again at each one's end. */
+static void
+prepare(struct iora__task *task, iora_loop *loop)
+{
+    task->coro.context.sp = NULL;
+    task->ready._link._next = NULL;
+    task->ready._run = iora__task_resume;
+    task->wait._class = NULL;
+    task->wait._queue = NULL;
+    task->wait._task = task;
+    task->loop = loop;
+    iora__owner_init(&task->children, IORA__OWNER_TASK);
+}
+
 static int
 add_slab(struct iora__sched *sched)
 {
@@ -68,8 +82,10 @@ add_slab(struct iora__sched *sched)
     }
     slab->next = sched->slabs;
     sched->slabs = slab;
-    for (int i = SLAB_BLOCKS - 1; i >= 0; i--)
+    for (int i = SLAB_BLOCKS - 1; i >= 0; i--) {
+        prepare(&slab->blocks[i], sched->loop);
         iora__block_free(sched, &slab->blocks[i]);
+    }
     return 0;
 }
 
@@ -85,7 +101,7 @@ iora__block_alloc(struct iora__sched *sched)
         sched->last_id = sched->next_id + IDS_AT_ONCE;
     }
     task = sched->free_blocks;
-    sched->free_blocks = task->wait._task;
+    sched->free_blocks = task->consumer;
     task->id = sched->next_id++;
     return task;
 }
@@ -95,7 +111,7 @@ iora__block_free(struct iora__sched *sched, struct iora__task *task)
 {
     task->id = 0;
     task->state = IORA__TASK_FREE;
-    task->wait._task = sched->free_blocks;
+    task->consumer = sched->free_blocks;
     sched->free_blocks = task;
 }
 

@@ -28,18 +28,13 @@ cancel_emit(struct iora__waiter *waiter)
 static const struct iora__wait_class emitted = {.what = "its consumer to ask for more",
                                                 .cancel = cancel_emit};
 
-int
-iora_emit_ready(void)
+static inline int
+emit(struct iora__task *self)
 {
-    struct iora__task *const self = iora__self();
-    struct iora__task *consumer;
-    int rc;
+    struct iora__task *const consumer = self->consumer;
 
-    if ((rc = iora__enter(self)) < 0)
-        return rc;
     if (!self->is_generator)
         return -EINVAL;
-    consumer = self->consumer;
     if (consumer == NULL || self->root_cancelled)
         return -ECANCELED;
     self->consumer = NULL;
@@ -48,6 +43,22 @@ iora_emit_ready(void)
     consumer->coro.context.result = 1;
     (void)iora__wait_begin(self, &emitted, consumer, NULL);
     return iora__hand_over(self, consumer);
+}
+
+static IORA__SLOW int
+emit_slowly(struct iora__task *self)
+{
+    const int rc = iora__enter_slowly(self);
+
+    return rc < 0 ? rc : emit(self);
+}
+
+int
+iora_emit_ready(void)
+{
+    struct iora__task *const self = iora__self();
+
+    return iora__may_enter(self) ? emit(self) : emit_slowly(self);
 }
 
 /* ---- the consumer's side ------------------------------------------------------------------------------------- */
@@ -185,6 +196,7 @@ iora_gen_close(iora_gen gen)
 
     if (self == NULL)
         return iora__enter_slowly(NULL);
+    iora__seam_moment(IORA__MOMENT_ENTER, self);
     if ((task = find_own(gen, self, &rc)) == NULL)
         return rc == -ESRCH || !iora_task_is_valid(gen._task) ? 0 : rc;
     if (task->state == IORA__TASK_DONE) {

@@ -233,6 +233,7 @@ iora_group_end(iora_group *group, int rc)
 
     if (group->_owner._state != GROUP_OPEN)
         return rc;
+    iora__seam_moment(IORA__MOMENT_ENTER, self);
     group->_owner._state = GROUP_CLOSING;
     if (rc < 0) {
         if (rc != -ECANCELED && group->_rc == 0)

@@ -34,12 +34,10 @@ say(const char *text)
 static bool
 is_in_guard(const struct iora__task *task, const char *address)
 {
-    const struct iora__stack stack =
-        iora__stack_at(&task->loop->sched->stacks, task->stack_class, task->stack_slot);
     const size_t slot_size = (size_t)1 << (task->stack_class + IORA__STACK_BITS_MIN);
-    const char *const low = stack.base - (slot_size - stack.size);
+    const size_t guard_size = slot_size - iora__stack_size(task->stack_class);
 
-    return address >= low && address < stack.base;
+    return address < task->stack_base && address >= task->stack_base - guard_size;
 }
 
 static void

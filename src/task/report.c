@@ -45,6 +45,8 @@ describe_wait(const struct iora__task *task, int64_t now_ns, char *text, size_t 
 
     if (is_descriptor(class))
         (void)snprintf(object, sizeof object, " %d", (int)(intptr_t)task->wait._slot);
+    else if (blocker != NULL && blocker->state == IORA__TASK_FREE)
+        (void)snprintf(object, sizeof object, " kept by a task that has ended");
     else if (blocker != NULL)
         (void)snprintf(object, sizeof object, " %s%llu \"%s\"",
                        task->wait._object == blocker ? "" : "held by task ",
@@ -169,15 +171,15 @@ use_of_site(struct iora__sched *sched, const struct iora__task *task)
 }
 
 void
-iora__note_stack_use(struct iora__task *task, const struct iora__stack *stack)
+iora__note_stack_use(struct iora__task *task)
 {
     struct iora__site_use *const use = use_of_site(task->loop->sched, task);
-    const size_t used = iora__stack_high_water(stack);
+    const size_t used = iora__stack_high_water(task->stack_base, task->stack_class);
 
     if (use == NULL)
         return;
     use->tasks++;
-    use->size = stack->size;
+    use->size = iora__stack_size(task->stack_class);
     if (used > use->used)
         use->used = used;
 }

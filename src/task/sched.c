@@ -63,29 +63,25 @@ iora__owner_init(struct iora__owner *owner, enum iora__owner_kind kind)
 }
 
 int
-iora__sched_of(iora_loop *loop, struct iora__sched **out)
+iora__sched_make(iora_loop *loop)
 {
-    struct iora__sched *sched = loop->sched;
+    const int class = iora__stack_class_of(loop->options.stack_size);
+    struct iora__sched *sched;
 
-    if (sched == NULL) {
-        const int class = iora__stack_class_of(loop->options.stack_size);
-
-        if (class < 0)
-            return class;
-        if ((sched = iora__zalloc(sizeof *sched)) == NULL)
-            return -ENOMEM;
-        sched->loop = loop;
-        sched->default_class = (uint8_t)class;
-        iora__stacks_init(&sched->stacks, log_stacks, loop);
-        iora__owner_init(&sched->run, IORA__OWNER_RUN);
-        iora__list_init(&sched->starved);
-        sched->starved_timer._fire = retry_starved;
-        loop->sched = sched;
-        loop->sched_free = sched_free;
-        if (loop->options.overflow_report || loop->debug)
-            sched->watches_overflow = iora__overflow_watch() == 0;
-    }
-    *out = sched;
+    if (class < 0)
+        return class;
+    if ((sched = iora__zalloc(sizeof *sched)) == NULL)
+        return -ENOMEM;
+    sched->loop = loop;
+    sched->default_class = (uint8_t)class;
+    iora__stacks_init(&sched->stacks, log_stacks, loop);
+    iora__owner_init(&sched->run, IORA__OWNER_RUN);
+    iora__list_init(&sched->starved);
+    sched->starved_timer._fire = retry_starved;
+    loop->sched = sched;
+    loop->sched_free = sched_free;
+    if (loop->options.overflow_report || loop->debug)
+        sched->watches_overflow = iora__overflow_watch() == 0;
     return 0;
 }
 
@@ -103,6 +99,7 @@ bind_stack(struct iora__task *task)
     if (rc < 0)
         return rc;
     task->stack_slot = stack.slot;
+    task->stack_base = stack.base;
     iora__coro_make(&task->coro, stack.base, stack.size, task_main);
     return 0;
 }
@@ -155,7 +152,7 @@ switch_to_loop(struct iora__task *task)
 }
 
 /* Switch to a task that may have no stack yet. */
-static int
+static IORA__SLOW int
 switch_to_new(struct iora__task *task, struct iora__task *next)
 {
     if (!iora__coro_has_stack(&next->coro) && bind_stack(next) < 0) {
@@ -175,6 +172,8 @@ first_ready(iora_loop *loop)
 int
 iora__park(struct iora__task *task)
 {
+    iora__seam_moment(IORA__MOMENT_WAIT, task);
+
     iora_loop *const loop = task->loop;
     struct iora__ready *const first = first_ready(loop);
 
@@ -182,7 +181,7 @@ iora__park(struct iora__task *task)
         (loop->slice -= IORA__COST_RESUMPTION) > 0) {
         struct iora__task *const next = task_of(first);
 
-        iora__list_remove(&first->_link);
+        iora__list_remove_first(&loop->ready._link, &first->_link);
         if (__builtin_expect(!iora__coro_has_stack(&next->coro), 0))
             return switch_to_new(task, next);
         make_current(loop, next);
@@ -191,16 +190,30 @@ iora__park(struct iora__task *task)
     return switch_to_loop(task);
 }
 
-int
-iora__hand_over(struct iora__task *task, struct iora__task *next)
+/* The slice is used up: after the poll, but before all others. */
+static IORA__SLOW int
+hand_over_later(struct iora__task *task, struct iora__task *next)
 {
     iora_loop *const loop = task->loop;
 
-    if ((loop->slice -= IORA__COST_RESUMPTION) > 0)
-        return switch_to_new(task, next);
     iora__list_insert_before(loop->ready._link._next, &next->ready._link);
     loop->first_is_next = true;
     return switch_to_loop(task);
+}
+
+int
+iora__hand_over(struct iora__task *task, struct iora__task *next)
+{
+    iora__seam_moment(IORA__MOMENT_WAIT, task);
+
+    iora_loop *const loop = task->loop;
+
+    if ((loop->slice -= IORA__COST_RESUMPTION) <= 0)
+        return hand_over_later(task, next);
+    if (__builtin_expect(!iora__coro_has_stack(&next->coro), 0))
+        return switch_to_new(task, next);
+    make_current(loop, next);
+    return iora__coro_switch(&task->coro, &next->coro);
 }
 
 #if IORA__SWITCH_IS_CALL
@@ -211,7 +224,7 @@ release_ended(struct iora__sched *sched)
         return;
     sched->has_ended = false;
     iora__coro_unmake(&sched->ended);
-    iora__stack_unbind(&sched->stacks, sched->ended_class, sched->ended_slot);
+    iora__stack_unbind(&sched->stacks, sched->ended_class, sched->ended_base, sched->ended_slot);
 }
 #else
 static void
@@ -255,20 +268,33 @@ iora__task_resume(struct iora__ready *ready)
     iora__stacks_trim(&sched->stacks);
 }
 
-/* The current task's last act. Its block may be gone already; its stack is ours until we have left. */
-static void leave_stack(iora_loop *loop, struct iora__coro *coro, uint8_t class, uint32_t slot)
-    __attribute__((noreturn));
+/* The current task's last act; its block may be gone already. Its stack is its own until it has left. */
+struct task_stack {
+    char *base;
+    uint32_t slot;
+    uint8_t class;
+};
+
+static void leave_stack(iora_loop *loop, const struct task_stack *stack) __attribute__((noreturn));
 
 #if IORA__SWITCH_IS_CALL
 
 static void
-leave_stack(iora_loop *loop, struct iora__coro *coro, uint8_t class, uint32_t slot)
+prepare_to_leave(struct iora__task *task, struct task_stack *stack)
+{
+    *stack = (struct task_stack){task->stack_base, task->stack_slot, task->stack_class};
+    task->loop->sched->ended = task->coro;
+    task->coro.context.sp = NULL;
+}
+
+static void
+leave_stack(iora_loop *loop, const struct task_stack *stack)
 {
     struct iora__sched *const sched = loop->sched;
 
-    sched->ended = *coro;
-    sched->ended_slot = slot;
-    sched->ended_class = class;
+    sched->ended_base = stack->base;
+    sched->ended_slot = stack->slot;
+    sched->ended_class = stack->class;
     sched->has_ended = true;
     loop->current = NULL;
     iora__coro_leave(&sched->ended, &sched->loop_coro);
@@ -277,24 +303,31 @@ leave_stack(iora_loop *loop, struct iora__coro *coro, uint8_t class, uint32_t sl
 #else
 
 static void
-leave_stack(iora_loop *loop, struct iora__coro *coro, uint8_t class, uint32_t slot)
+prepare_to_leave(struct iora__task *task, struct task_stack *stack)
+{
+    *stack = (struct task_stack){task->stack_base, task->stack_slot, task->stack_class};
+    iora__coro_unmake(&task->coro);
+}
+
+static void
+leave_stack(iora_loop *loop, const struct task_stack *stack)
 {
     struct iora__sched *const sched = loop->sched;
     struct iora__ready *const first = first_ready(loop);
 
-    iora__stack_unbind(&sched->stacks, class, slot);
+    iora__stack_unbind(&sched->stacks, stack->class, stack->base, stack->slot);
     if (first->_run == iora__task_resume && (loop->slice -= IORA__COST_RESUMPTION) > 0) {
         struct iora__task *const next = task_of(first);
 
-        iora__list_remove(&first->_link);
+        iora__list_remove_first(&loop->ready._link, &first->_link);
         if (iora__coro_has_stack(&next->coro) || bind_stack(next) == 0) {
             make_current(loop, next);
-            iora__coro_leave(coro, &next->coro);
+            iora__coro_leave(NULL, &next->coro);
         }
         starve(next);
     }
     loop->current = NULL;
-    iora__coro_leave(coro, &sched->loop_coro);
+    iora__coro_leave(NULL, &sched->loop_coro);
 }
 
 #endif
@@ -302,57 +335,38 @@ leave_stack(iora_loop *loop, struct iora__coro *coro, uint8_t class, uint32_t sl
 /* ---- spawning --------------------------------------------------------------------------------------------- */
 
 static void
-init_block(struct iora__task *task, iora_loop *loop, int (*enter)(void *), const char *name)
+init_block(struct iora__task *task, int (*enter)(void *), const char *name)
 {
-    task->coro.context.sp = NULL;
-    task->coro.context.result = 0;
-    task->ready._link._next = NULL;
-    task->ready._run = iora__task_resume;
+    const size_t zero_from = offsetof(struct iora__task, scope);
+    const size_t zero_to = offsetof(struct iora__task, is_detached) + sizeof task->is_detached;
+
     task->fuel = IORA__FUEL;
     task->fuel_full = IORA__FUEL;
     task->state = IORA__TASK_MADE;
     task->cancelled = false;
     task->root_cancelled = false;
-    task->wait._class = NULL;
-    task->wait._queue = NULL;
-    task->wait._task = task;
-    task->loop = loop;
-    task->scope = NULL;
-    task->owner = NULL;
-    iora__owner_init(&task->children, IORA__OWNER_TASK);
-    task->joiners._first = NULL;
-    task->joiners._last = NULL;
-    task->on_done = NULL;
-    task->locals = NULL;
-    task->error = NULL;
+    memset((char *)task + zero_from, 0, zero_to - zero_from);
     task->name = name;
     task->site = "";
     task->enter = enter;
-    task->result = 0;
-    task->deliveries = 0;
-    task->name_is_ours = false;
-    task->arguments_on_heap = false;
-    task->is_generator = false;
-    task->is_detached = false;
-    task->consumer = NULL;
 }
 
 static int
 make_task(iora_loop *loop, int (*enter)(void *), const char *name, struct iora__task **out)
 {
-    struct iora__sched *sched;
     struct iora__task *task;
     int rc;
 
     if (loop == NULL)
         return IORA_E_NO_LOOP;
-    if ((rc = iora__loop_check(loop, "spawning a task")) < 0 ||
-        (rc = iora__sched_of(loop, &sched)) < 0)
+    if (loop->debug && (rc = iora__loop_check(loop, "spawning a task")) < 0)
         return rc;
-    if ((task = iora__block_alloc(sched)) == NULL)
+    if (loop->sched == NULL && (rc = iora__sched_make(loop)) < 0)
+        return rc;
+    if ((task = iora__block_alloc(loop->sched)) == NULL)
         return -ENOMEM;
-    init_block(task, loop, enter, name);
-    sched->alive++;
+    init_block(task, enter, name);
+    loop->sched->alive++;
     *out = task;
     return 0;
 }
@@ -375,6 +389,19 @@ iora__task_discard(struct iora__task *task)
     iora__block_free(sched, task);
 }
 
+/* memcpy for the few words that arguments are, without a call. */
+static inline void
+copy_words(char *to, const char *from, size_t size)
+{
+    for (; size >= sizeof(uint64_t); size -= sizeof(uint64_t)) {
+        memcpy(to, from, sizeof(uint64_t));
+        to += sizeof(uint64_t);
+        from += sizeof(uint64_t);
+    }
+    for (; size > 0; size--)
+        *to++ = *from++;
+}
+
 iora_task
 iora__task_make(int (*enter)(void *), const char *name, const void *arguments, size_t size)
 {
@@ -391,7 +418,7 @@ iora__task_make(int (*enter)(void *), const char *name, const void *arguments, s
         }
         task->arguments_on_heap = true;
     }
-    memcpy(task->arguments, arguments, size);
+    copy_words(task->arguments, arguments, size);
     return iora__task_handle(task);
 }
 
@@ -609,9 +636,7 @@ static void
 end(struct iora__task *task, int rc)
 {
     iora_loop *const loop = task->loop;
-    struct iora__coro coro;
-    const uint8_t class = task->stack_class;
-    const uint32_t slot = task->stack_slot;
+    struct task_stack stack;
 
     free_arguments(task);
     task->result = rc;
@@ -623,15 +648,11 @@ end(struct iora__task *task, int rc)
     }
     if (task->locals != NULL)
         iora__locals_drop(task);
-    if (loop->debug) {
-        const struct iora__stack stack = iora__stack_at(&loop->sched->stacks, class, slot);
-
-        iora__note_stack_use(task, &stack);
-    }
-    coro = task->coro;
-    task->coro.context.sp = NULL;
+    if (loop->debug)
+        iora__note_stack_use(task);
+    prepare_to_leave(task, &stack);
     become_done(task);
-    leave_stack(loop, &coro, class, slot);
+    leave_stack(loop, &stack);
 }
 
 static void

@@ -4,16 +4,27 @@
  */
 #include "task/task.h"
 
+static inline int
+give_way(struct iora__task *task)
+{
+    iora__wake(task, 0);
+    return iora__park(task);
+}
+
+static IORA__SLOW int
+give_way_slowly(struct iora__task *task)
+{
+    const int rc = iora__enter_slowly(task);
+
+    return rc < 0 ? rc : give_way(task);
+}
+
 int
 iora_yield(void)
 {
     struct iora__task *const task = iora__self();
-    int rc;
 
-    if ((rc = iora__enter(task)) < 0)
-        return rc;
-    iora__wake(task, 0);
-    return iora__park(task);
+    return iora__may_enter(task) ? give_way(task) : give_way_slowly(task);
 }
 
 static void

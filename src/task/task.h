@@ -11,6 +11,7 @@
 #include "core/loop.h"
 #include "coro/context.h"
 #include "coro/stack.h"
+#include "sys/seam.h"
 
 enum iora__task_state {
     IORA__TASK_FREE,     /* the block is in the free list; its id is 0 */
@@ -60,27 +61,31 @@ struct iora__task {
     struct iora__waiter wait; /* the one thing it waits for */
 
     iora_loop *loop;
-    uint64_t id;
-    iora_scope *scope; /* the innermost; NULL: only the root */
+    uint64_t id; /* 0 while the block is free */
     struct iora__owner *owner;
     struct iora__link sibling;
     struct iora__owner children;
+
+    /* From here to `is_detached` all is zero in a new task. */
+    iora_scope *scope; /* the innermost; NULL: only the root */
     struct iora__waitq joiners;
     iora_handle *on_done;
     struct iora__local_node *locals;
     struct iora__error_record *error;
-    const char *name;
-    const char *site;
-    int (*enter)(void *);
-    void *arguments; /* arguments_inline, the heap, or what a plain function was given */
-    uint32_t stack_slot;
+    struct iora__task *consumer; /* of a generator: who waits for it to emit; of a free block: the next */
     int32_t result;
     uint32_t deliveries; /* of the cancel in force */
     bool name_is_ours;
     bool arguments_on_heap;
     bool is_generator;
     bool is_detached;
-    struct iora__task *consumer; /* of a generator: who waits for it to emit */
+
+    uint32_t stack_slot;
+    char *stack_base;
+    const char *name;
+    const char *site;
+    int (*enter)(void *);
+    void *arguments; /* arguments_inline, the heap, or what a plain function was given */
     int64_t waiting_since_ns;
     union { /* the arguments are read before anything can be waited for */
         char arguments_inline[IORA__ARGUMENTS] __attribute__((aligned(16)));
@@ -109,6 +114,7 @@ struct iora__sched {
     bool watches_overflow;
 #if IORA__SWITCH_IS_CALL
     struct iora__coro ended; /* of a task that has left its stack for good: released by the loop's */
+    char *ended_base;
     uint32_t ended_slot;
     uint8_t ended_class;
     bool has_ended;
@@ -130,15 +136,31 @@ iora__self(void)
  * 0: go on. */
 int iora__enter_slowly(struct iora__task *task);
 
+/* Whether the task may go on with an operation as it stands. */
+static inline bool
+iora__may_enter(struct iora__task *task)
+{
+    iora__seam_moment(IORA__MOMENT_ENTER, task);
+    if (__builtin_expect(task == NULL || task->fuel <= 0, 0))
+        return false;
+    task->fuel--;
+    return true;
+}
+
 /* What every suspending function does first: 0, or the code to return with nothing done. */
 static inline int
 iora__enter(struct iora__task *task)
 {
-    if (__builtin_expect(task == NULL || task->fuel <= 0, 0))
-        return iora__enter_slowly(task);
-    task->fuel--;
-    return 0;
+    return iora__may_enter(task) ? 0 : iora__enter_slowly(task);
 }
+
+/* The hot ones do it in two functions, so that the usual way needs no stack frame:
+ *
+ *     if (!iora__may_enter(self))
+ *         return get_slowly(self, ...);     which enters slowly, and then does get() too
+ *     return get(self, ...);
+ */
+#define IORA__SLOW __attribute__((noinline, cold))
 
 /* ---- waiting ------------------------------------------------------------------------------------------ */
 
@@ -270,7 +292,7 @@ int iora__group_check(const iora_group *group);
 
 /* ---- scheduler -------------------------------------------------------------------------------------------- */
 
-int iora__sched_of(iora_loop *loop, struct iora__sched **out);
+int iora__sched_make(iora_loop *loop);
 /* The two halves of starting a made task: give it owner, stack claim and place (READY, and in no queue yet),
  * or throw it away. */
 int iora__task_adopt(struct iora__task *task, enum iora__go how, void *owner, size_t stack_size,
@@ -301,7 +323,7 @@ void iora__locals_drop(struct iora__task *task);
 void iora__report_deadlock(struct iora__sched *sched);
 void iora__report_lock_cycle(struct iora__task *task);
 struct iora__task *iora__task_blocker(const struct iora__task *task);
-void iora__note_stack_use(struct iora__task *task, const struct iora__stack *stack);
+void iora__note_stack_use(struct iora__task *task);
 void iora__report_stack_uses(struct iora__sched *sched);
 
 /* overflow.c: name the task that overflows its stack. 0 or -errno; nothing is told if it cannot be. */
