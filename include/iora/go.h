@@ -29,7 +29,11 @@ template <typename T, size_t n> struct iora__is_value<T[n]> { enum { yes = 0 }; 
 
 IORA_BEGIN
 
-typedef struct iora_task iora_task;
+/** A task, as a value that knows when it is stale. Compare with iora_task_is_same(). */
+typedef struct iora_task {
+    struct iora__task *_block;
+    uint64_t _id; /* for the null handle: the error of the spawn, negated */
+} iora_task;
 
 /* Whose task it shall be. */
 enum iora__go { IORA__GO_CHILD, IORA__GO_EAGER, IORA__GO_DETACHED, IORA__GO_GROUP };

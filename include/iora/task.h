@@ -41,12 +41,6 @@
 
 IORA_BEGIN
 
-/** A task, as a value that knows when it is stale. Compare with iora_task_is_same(). */
-struct iora_task {
-    struct iora__task *_block;
-    uint64_t _id; /* for the null handle: the error of the spawn, negated */
-};
-
 /* ---- running -------------------------------------------------------------------------------- */
 
 /**

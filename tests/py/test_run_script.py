@@ -1,0 +1,64 @@
+"""./run says what it can do, and what it lacks."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """The environment of a machine with another distribution and hardly a tool on it."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ["bash", "cat", "dirname", "env", "mkdir", "sed", "tr"]:
+        (tools / name).symlink_to(shutil.which(name))
+    release = tmp_path / "os-release"
+    release.write_text('NAME="Fedora Linux"\nID=fedora\nVERSION_ID=41\n')
+    return {"PATH": str(tools), "IORA_RUN_OS_RELEASE": str(release)}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["test", "--help"]])
+def test_help_names_every_command(root, run, words):
+    done = run(root / "run", *words)
+    for command in "demo", "test", "--asan", "--tsan", "--valgrind", "bench", "help":
+        assert command in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("words", [
+    [], ["dance"], ["--dance"], ["test", "--dance"], ["test", "--asan", "--tsan"], ["demo", "now"]])
+def test_wrong_usage_is_told_with_status_2(root, run, words):
+    done = run(root / "run", *words, check=False)
+    assert done.returncode == 2
+    assert "run" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("words, packages", [
+    (["demo"], ["gcc", "libc6-dev", "meson", "ninja-build", "pkgconf"]),
+    (["test"], ["gcc", "meson", "g++", "clang", "gdb", "valgrind", "python3-pytest"]),
+    (["test", "--asan"], ["gcc", "meson"]),
+    (["bench"], ["gcc", "meson", "golang-go", "libst-dev", "libboost-fiber-dev"]),
+])
+def test_on_another_distribution_what_is_missing_is_named(root, run, elsewhere, words, packages):
+    done = run(root / "run", *words, check=False, env=elsewhere)
+    assert done.returncode == 2
+    missing, = [line for line in done.stderr.splitlines() if "missing:" in line]
+    for package in packages:
+        assert package in missing.split()
+    assert done.stdout == ""
+
+
+def test_on_another_distribution_only_what_is_missing_is_named(root, run, elsewhere):
+    for name in ["gcc", "g++", "clang", "meson", "ninja", "gdb", "valgrind"]:
+        Path(elsewhere["PATH"], name).symlink_to(Path("/usr/bin", name))
+    Path(elsewhere["PATH"], "python3").symlink_to(sys.executable)
+    done = run(root / "run", "test", check=False, env=elsewhere)
+    assert "run: missing: pkgconf\n" in done.stderr
+
+
+def test_without_colours_where_nobody_looks(root, run):
+    done = run(root / "run", "dance", check=False)
+    assert "\x1b" not in done.stdout + done.stderr
