@@ -36,7 +36,11 @@
 
 /* IORA_API: part of the library's interface.  IORA_MUST_USE: what it returns is data, a permit,
  * ownership or a task, and dropping it unread is a bug the compiler should name. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
+#define IORA_API __attribute__((visibility("default"), noplt)) /* a call less 1 ns: no second jump */
+#else
 #define IORA_API __attribute__((visibility("default")))
+#endif
 #define IORA_MUST_USE __attribute__((warn_unused_result))
 
 IORA_BEGIN

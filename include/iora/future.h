@@ -14,15 +14,19 @@ IORA_BEGIN
 
 typedef struct iora_future {
     struct iora__waitq _waiters;
-    iora_handle *_callbacks;
+    struct iora__link _callbacks;
     iora_handle _remote;
+    void *_sent_value;
     void *_value;
+    int _sent_rc;
     int _rc;
     bool _done;
 } iora_future;
 
 /* clang-format off */
-#define IORA_FUTURE_INIT { {NULL, NULL}, NULL, {{{NULL, NULL}, NULL}, NULL, NULL, NULL, NULL, 0}, NULL, 0, false }
+#define IORA_FUTURE_INIT                                                                           \
+    { {NULL, NULL}, {NULL, NULL}, {{{NULL, NULL}, NULL}, NULL, NULL, NULL, NULL, 0}, NULL, NULL,   \
+      0, 0, false }
 /* clang-format on */
 
 /** Set code and value, wake all who wait. 0; -EALREADY if it was set before (nothing changes). Does not
@@ -35,12 +39,13 @@ IORA_API int iora_future_await(iora_future *future, void **value);
 
 IORA_API bool iora_future_is_done(const iora_future *future);
 
-/** Have fn(arg) called from loop's ready queue once it is set (soon, if it is). 0; -EBUSY for a handle that
- *  is pending. */
+/** Have fn(arg) called from loop's ready queue once it is set (soon, if it is). The handle is pending from here
+ *  on: iora_handle_cancel() takes it back. 0; -EBUSY for a handle that is pending. */
 IORA_API int iora_future_on_done(iora_future *future, iora_loop *loop, iora_handle *handle,
                                  iora_callback_fn *fn, void *arg);
 
-/** Set it from another thread, once only. 0; IORA_E_CLOSED if the loop is gone (it is not set then). */
+/** Set it from another thread, once only; if the loop's thread has set it meanwhile, nothing changes. 0;
+ *  IORA_E_CLOSED if the loop is gone (it is not set then). */
 IORA_API int iora_remote_set_future(iora_remote *remote, iora_future *future, int rc, void *value);
 
 IORA_END

@@ -32,12 +32,24 @@
 IORA_BEGIN
 
 /** int iora_emit(out, value): *out = value, and hand over to the consumer until he asks for more.
- *  Returns 0; -ECANCELED when the generator is being closed or its own scope is cancelled; -EINVAL in a
- *  task that is no generator. Suspends. */
-#define iora_emit(out, value) (*(out) = (value), iora_emit_ready())
+ *  Returns 0; -ECANCELED when the generator is being closed or its own scope is cancelled, -EINVAL in a
+ *  task that is no generator, and nothing is written then. Suspends. */
+#define iora_emit(out, value)                                                                      \
+    __extension__({                                                                                \
+        __typeof__(*(out)) _iora_value = (value);                                                  \
+        int _iora_rc = iora__emit_begin();                                                         \
+        if (_iora_rc == 0) {                                                                       \
+            *(out) = _iora_value;                                                                  \
+            _iora_rc = iora__emit_end();                                                           \
+        }                                                                                          \
+        _iora_rc;                                                                                  \
+    })
 
 /** The hand-over alone, for generators that have filled in several values themselves. */
 IORA_API int iora_emit_ready(void);
+
+IORA_API int iora__emit_begin(void);
+IORA_API int iora__emit_end(void);
 
 /** A generator in use, for loops that iora_for_each() does not fit. */
 typedef struct iora_gen {

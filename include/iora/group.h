@@ -18,7 +18,7 @@
  * All errors are kept: after the end, iora_error_last() has the first, and its `next` the others.
  *
  * A group is a scope as well (iora/scope.h). The way out of a block is the same as there: break, goto
- * and return all wait until the members, cancelled, have ended.
+ * and return all wait until the members, cancelled, have ended. (`continue` goes to the block's end.)
  *
  * Example    examples/04_errors.c
  */
@@ -46,9 +46,11 @@ typedef struct iora_group {
     struct iora__link _ended;
     struct iora__waitq _waiters;
     iora_error *_errors;
+    iora_error *_last_error;
     struct iora__task *_task;
     int *_rc_out;
     int _rc;
+    bool _finished; /* the block came to its end */
 } iora_group;
 
 /** Open a group in the current task. Returns 0; IORA_E_NO_TASK, IORA_E_NO_LOOP (the group is closed then,
@@ -92,7 +94,6 @@ iora_group_live(const iora_group *group)
 struct iora__group_block {
     int *_rc;
     bool _entered;
-    bool _finished;
 };
 
 IORA_API void iora__group_leave(iora_group *group);
@@ -100,10 +101,11 @@ IORA_API void iora__group_leave(iora_group *group);
 #define IORA__GROUP_NAME(line) IORA__GROUP_NAME_(line)
 #define IORA__GROUP_NAME_(line) iora_group_block_##line
 #define IORA__GROUP(block, rc, group, flags)                                                       \
-    for (struct iora__group_block block = {&(rc), false, false}; !block._entered;)                 \
+    for (struct iora__group_block block = {&(rc), false}; !block._entered;)                        \
         for (iora_group group __attribute__((cleanup(iora__group_leave)));                         \
              !block._entered &&                                                                    \
-             (block._entered = true, iora__group_open(&group, (flags), block._rc));)
+             (block._entered = true, iora__group_open(&group, (flags), block._rc));                \
+             group._finished = true)
 
 IORA_API bool iora__group_open(iora_group *group, unsigned flags, int *rc);
 

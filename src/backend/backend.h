@@ -60,6 +60,9 @@ struct iora__backend {
     /* How many ops are pending. */
     size_t (*pending)(const void *state);
 
+    /* Whether `descriptor` tells of everything that is waited for; if not, the next wait puts it right. */
+    bool (*is_settled)(const void *state);
+
     /* A descriptor that is readable when wait would deliver something; -ENOTSUP. */
     int (*descriptor)(void *state);
 };

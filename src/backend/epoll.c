@@ -14,7 +14,8 @@
  * again, all without telling us. epoll registers open files, not numbers, so:
  *
  * (1) Submitting tells the kernel anew even where we believe that it knows (MOD; ENOENT says the
- *     number is another file now: ADD; EEXIST after ADD: MOD). Belief is never enough to wait on.
+ *     number is another file now: ADD, with a new generation, for a duplicate of the old file may go
+ *     on reporting; EEXIST after ADD: MOD). Belief is never enough to wait on.
  * (2) The last op that leaves an armed record is removed from the kernel at once, before the user can
  *     close the descriptor.
  * (3) If that removal fails, the user closed first. A duplicate may keep the file registered under a
@@ -38,6 +39,9 @@
 #include "sys/sys.h"
 
 #include <string.h>
+
+/* When to try again what the kernel had no memory for. */
+static const int64_t RETRY_NS = 1000000;
 
 enum {
     CHUNK_BITS = 6,
@@ -161,20 +165,28 @@ kernel_data(const struct record *record)
     return (uint64_t)record->generation << 32 | (uint32_t)record->fd;
 }
 
+static int
+control(const struct epoll *epoll, const struct record *record, int operation)
+{
+    return iora__sys_epoll_ctl(epoll->fd, operation, record->fd, kernel_events(record),
+                               kernel_data(record));
+}
+
 /* Register the record as it stands, whatever the kernel knows of its number. */
 static int
 tell_kernel(struct epoll *epoll, struct record *record)
 {
-    const uint32_t events = kernel_events(record);
-    const uint64_t data = kernel_data(record);
     int rc = -ENOENT;
 
-    if (record->registered)
-        rc = iora__sys_epoll_ctl(epoll->fd, EPOLL_CTL_MOD, record->fd, events, data);
+    if (record->registered) {
+        rc = control(epoll, record, EPOLL_CTL_MOD);
+        if (rc == -ENOENT || rc == -EBADF)
+            record->generation++;
+    }
     if (rc == -ENOENT)
-        rc = iora__sys_epoll_ctl(epoll->fd, EPOLL_CTL_ADD, record->fd, events, data);
+        rc = control(epoll, record, EPOLL_CTL_ADD);
     if (rc == -EEXIST)
-        rc = iora__sys_epoll_ctl(epoll->fd, EPOLL_CTL_MOD, record->fd, events, data);
+        rc = control(epoll, record, EPOLL_CTL_MOD);
     record->registered = rc == 0;
     return rc;
 }
@@ -483,6 +495,12 @@ timeout_until(int64_t until_ns)
     return left_ns > 0 ? left_ns : 0;
 }
 
+static int64_t
+earlier(int64_t a_ns, int64_t b_ns)
+{
+    return a_ns < b_ns ? a_ns : b_ns;
+}
+
 static int
 epoll_wait_(void *state, int64_t until_ns)
 {
@@ -492,6 +510,8 @@ epoll_wait_(void *state, int64_t until_ns)
     if (epoll->rebuild)
         (void)rebuild(epoll); /* a failure is tried again: the old set still works, if it spins */
     arm_dirty(epoll);
+    if (!iora__list_is_empty(&epoll->dirty))
+        until_ns = earlier(until_ns, iora__sys_clock_ns() + RETRY_NS);
 
     const int count =
         iora__sys_epoll_wait(epoll->fd, events, EVENTS_PER_WAIT, timeout_until(until_ns));
@@ -506,6 +526,14 @@ static size_t
 epoll_pending(const void *state)
 {
     return ((const struct epoll *)state)->pending;
+}
+
+static bool
+epoll_is_settled(const void *state)
+{
+    const struct epoll *const epoll = state;
+
+    return !epoll->rebuild && iora__list_is_empty(&epoll->dirty);
 }
 
 static int
@@ -536,5 +564,6 @@ const struct iora__backend iora__backend_epoll = {
     .wait = epoll_wait_,
     .now = epoll_now,
     .pending = epoll_pending,
+    .is_settled = epoll_is_settled,
     .descriptor = epoll_descriptor,
 };

@@ -95,6 +95,13 @@ sim_pending(const void *state)
     return 0;
 }
 
+static bool
+sim_is_settled(const void *state)
+{
+    (void)state;
+    return true;
+}
+
 static int
 sim_descriptor(void *state)
 {
@@ -112,5 +119,6 @@ const struct iora__backend iora__backend_sim = {
     .wait = sim_wait,
     .now = sim_now,
     .pending = sim_pending,
+    .is_settled = sim_is_settled,
     .descriptor = sim_descriptor,
 };

@@ -104,6 +104,22 @@ iora_timer_cancel(iora_timer *timer)
     return iora_handle_cancel(&timer->_handle);
 }
 
+/* The ready queue holds others than handles too, and the wheel others than timers: they stay. */
+void
+iora__handles_drop(iora_loop *loop)
+{
+    struct iora__link *at = loop->ready._link._next;
+
+    iora__timers_clear_all(&loop->timers, make_ready);
+    while (at != &loop->ready._link) {
+        struct iora__ready *const ready = iora__container_of(at, struct iora__ready, _link);
+
+        at = at->_next;
+        if (ready->_run == run_handle)
+            iora__list_remove(&ready->_link);
+    }
+}
+
 bool
 iora_timer_is_pending(const iora_timer *timer)
 {

@@ -25,7 +25,8 @@
  * next poll, as a completion queue would. The code above must bear both; tests run it in both.
  *
  * Fork: a page that the kernel zeroes in children (MADV_WIPEONFORK, Linux 4.14) costs one load per
- * turn to see that we are in a child; elsewhere getpid() is asked.
+ * turn and op to see that we are in a child; elsewhere getpid() is asked. What the backend holds in
+ * the kernel is shared with the parent: a child cancels its ops without touching it.
  */
 #include "core/loop.h"
 
@@ -39,7 +40,12 @@
 
 __thread iora_loop *iora__running __attribute__((tls_model("initial-exec")));
 
-enum { SHUFFLE_AMONG = 16, STACK_SIZE_DEFAULT = 256 * 1024, STACK_SIZE_MIN = 16 * 1024 };
+enum {
+    SHUFFLE_AMONG = 16,
+    STACK_SIZE_DEFAULT = 256 * 1024,
+    STACK_SIZE_MIN = 16 * 1024,
+    STACK_SIZE_MAX = 1 << 30
+};
 
 /* ---- hooks -------------------------------------------------------------------------------------- */
 
@@ -97,7 +103,7 @@ check_options(const iora_loop_options *options)
         return -EINVAL;
     if (options->stack_size != 0 && options->stack_size < STACK_SIZE_MIN)
         return -EINVAL;
-    if (options->stack_size > (size_t)1 << 40)
+    if (options->stack_size > STACK_SIZE_MAX)
         return -EINVAL;
     return 0;
 }
@@ -154,6 +160,7 @@ iora_loop_new(const iora_loop_options *options, iora_loop **out)
     take_options(loop, options);
     iora__list_init(&loop->ready._link);
     iora__list_init(&loop->late);
+    iora__list_init(&loop->sides);
     if ((rc = make_fork_canary(loop)) < 0)
         goto fail_loop;
     loop->backend =
@@ -178,8 +185,12 @@ iora_loop_free(iora_loop *loop)
         return 0;
     if (loop->running)
         return -EBUSY;
+    iora__watchers_stop(loop);
+    iora__handles_drop(loop);
     if (loop->sched != NULL)
         loop->sched_free(loop->sched);
+    iora__watchers_free(loop);
+    iora__handles_drop(loop); /* those that the tasks asked for while they ended */
     iora__mailbox_shut(loop);
     loop->backend->close(loop->backend_state);
     iora__sys_unmap(loop->fork_canary, iora__sys_page_size());
@@ -189,8 +200,8 @@ iora_loop_free(iora_loop *loop)
 
 /* ---- who may ---------------------------------------------------------------------------------------- */
 
-static bool
-is_forked(const iora_loop *loop)
+bool
+iora__loop_is_forked(const iora_loop *loop)
 {
     return loop->fork_canary[0] == 0 || (loop->pid != 0 && loop->pid != iora__sys_pid());
 }
@@ -209,8 +220,12 @@ iora__loop_check(iora_loop *loop, const char *what)
 int
 iora__loop_enter(iora_loop *loop)
 {
-    if (is_forked(loop))
+    int rc;
+
+    if (iora__loop_is_forked(loop))
         return IORA_E_FORKED;
+    if ((rc = iora__loop_check(loop, "running the loop")) < 0)
+        return rc;
     if (iora__running != NULL || loop->running)
         return -EBUSY;
     loop->running = true;
@@ -241,14 +256,29 @@ complete_late(iora_loop *loop, struct iora__op *op)
 int
 iora__op_submit(iora_loop *loop, struct iora__op *op)
 {
-    const int rc = loop->backend->submit(loop->backend_state, op);
+    int rc;
 
+    if (iora__loop_is_forked(loop))
+        return IORA_E_FORKED;
+    rc = loop->backend->submit(loop->backend_state, op);
     return rc == IORA__OP_DONE && loop->complete_late ? complete_late(loop, op) : rc;
+}
+
+/* In a forked child, end an op without a word to the kernel. */
+static int
+forget(struct iora__op *op)
+{
+    iora__list_discard(&op->_link);
+    op->_state = IORA__OP_IDLE;
+    op->_res = -ECANCELED;
+    return IORA__OP_DONE;
 }
 
 int
 iora__op_cancel(iora_loop *loop, struct iora__op *op)
 {
+    if (iora__loop_is_forked(loop))
+        return forget(op);
     if (op->_state == IORA__OP_LATE)
         return IORA__OP_PENDING;
 
@@ -280,15 +310,16 @@ is_ready(const iora_loop *loop)
     return loop->guest != NULL && loop->guest->is_ready((iora_loop *)loop, loop->guest->arg);
 }
 
+/* Even with no op pending the kernel may have something to tell: of a registration that outlived its op, which
+ * would keep the loop's descriptor readable. So only a loop that is busy leaves the poll out. */
 static int
-poll_backend(iora_loop *loop, int64_t until_ns)
+poll_backend(iora_loop *loop, int64_t until_ns, bool busy)
 {
     const struct iora__guest *const guest = loop->guest;
     const bool blocks = until_ns != INT64_MIN;
     int rc;
 
-    if (!blocks && loop->backend->pending(loop->backend_state) == 0 &&
-        !iora__mailbox_has_mail(loop))
+    if (busy && loop->backend->pending(loop->backend_state) == 0 && !iora__mailbox_has_mail(loop))
         return 0;
     if (blocks && guest != NULL)
         guest->before_block(loop, guest->arg);
@@ -337,18 +368,34 @@ iora__loop_note_duration(iora_loop *loop, int64_t began_ns, const char *what, co
                        (double)took_ns / 1e9);
 }
 
+/* With a seeded order, and in debug mode to time each, every task comes back to the loop: the slice stays
+ * below zero, and what runs is counted here. Callbacks that have taken too long raise it to zero. */
+static void
+drain_one_by_one(iora_loop *loop)
+{
+    int32_t left = IORA__SLICE;
+
+    loop->slice = INT32_MIN / 2;
+    while (left > 0 && loop->slice < 0 && !iora__list_is_empty(&loop->ready._link)) {
+        const unsigned callbacks_run = loop->callbacks_run;
+        struct iora__ready *const ready = next_ready(loop);
+
+        ready->_run(ready);
+        left -= loop->callbacks_run != callbacks_run ? IORA__COST_CALLBACK : IORA__COST_RESUMPTION;
+    }
+}
+
 static void
 drain(iora_loop *loop)
 {
-    /* With a seeded order, and in debug mode to time each, the slice stays below zero, so that every task comes back here, and
-     * what runs is counted here alone. */
-    int left = IORA__SLICE / IORA__COST_RESUMPTION;
-    const bool every_one_returns = loop->shuffled || loop->debug;
-
-    loop->slice = every_one_returns ? INT32_MIN / 2 : IORA__SLICE;
     loop->callbacks_began_ns = 0;
     loop->callbacks_run = 0;
-    while (!iora__list_is_empty(&loop->ready._link) && (every_one_returns ? left-- : loop->slice) > 0) {
+    if (loop->shuffled || loop->debug) {
+        drain_one_by_one(loop);
+        return;
+    }
+    loop->slice = IORA__SLICE;
+    while (!iora__list_is_empty(&loop->ready._link) && loop->slice > 0) {
         struct iora__ready *const ready = next_ready(loop);
 
         ready->_run(ready);
@@ -358,19 +405,20 @@ drain(iora_loop *loop)
 int
 iora__loop_turn(iora_loop *loop, int64_t until_ns)
 {
+    bool busy;
     int rc;
 
     iora__seam_moment(IORA__MOMENT_TURN, NULL);
-    if (is_forked(loop))
+    if (iora__loop_is_forked(loop))
         return IORA_E_FORKED;
-    if (is_ready(loop)) {
+    if ((busy = is_ready(loop))) {
         until_ns = INT64_MIN;
     } else {
         const int64_t first_ns = iora__timers_next(&loop->timers);
 
         until_ns = first_ns < until_ns ? first_ns : until_ns;
     }
-    rc = poll_backend(loop, until_ns); /* if it fails, what is due and ready still goes on */
+    rc = poll_backend(loop, until_ns, busy); /* if it fails, what is due and ready still goes on */
     if (!iora__list_is_empty(&loop->late))
         deliver_late(loop);
     if (loop->mailbox != NULL)
@@ -389,7 +437,8 @@ bool
 iora__loop_is_dead(const iora_loop *loop)
 {
     return !is_ready(loop) && loop->timers.count == 0 &&
-           loop->backend->pending(loop->backend_state) == 0 && iora__mailbox_remotes(loop) == 0;
+           loop->backend->pending(loop->backend_state) == 0 && iora__mailbox_remotes(loop) == 0 &&
+           !iora__mailbox_has_mail(loop); /* asked last: who closes a remote has sent before */
 }
 
 /* ---- running ------------------------------------------------------------------------------------------- */
@@ -402,7 +451,7 @@ iora_loop_run(iora_loop *loop)
     if (rc < 0)
         return rc;
     do {
-        rc = iora__loop_turn(loop, INT64_MAX);
+        rc = iora__loop_turn(loop, loop->stopping ? INT64_MIN : INT64_MAX);
     } while (rc >= 0 && !loop->stopping);
     loop->stopping = false;
     iora__loop_leave(loop);
@@ -456,7 +505,8 @@ iora_loop_fd(iora_loop *loop)
 iora_duration
 iora_loop_timeout(iora_loop *loop)
 {
-    if (is_ready(loop) || iora__mailbox_has_mail(loop))
+    if (is_ready(loop) || iora__mailbox_has_mail(loop) ||
+        !loop->backend->is_settled(loop->backend_state))
         return iora_ns(0);
 
     const int64_t first_ns = iora__timers_next(&loop->timers);

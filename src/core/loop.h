@@ -50,7 +50,8 @@ struct iora_loop {
 
     const struct iora__backend *backend;
     void *backend_state;
-    struct iora__link late; /* ops whose completion was held back (complete_late) */
+    struct iora__link late;  /* ops whose completion was held back (complete_late) */
+    struct iora__link sides; /* of all watchers */
     struct iora__timers timers;
     struct iora__mailbox *mailbox; /* NULL until a remote is opened */
     const struct iora__guest *guest;
@@ -116,6 +117,8 @@ void iora__loop_count_callback(iora_loop *loop);
  * call. Looks at the thread in debug mode only. */
 int iora__loop_check(iora_loop *loop, const char *what);
 
+bool iora__loop_is_forked(const iora_loop *loop);
+
 /* Become the loop this thread runs, and stop being it. */
 int iora__loop_enter(iora_loop *loop);
 void iora__loop_leave(iora_loop *loop);
@@ -133,6 +136,14 @@ void iora__loop_report_error(iora_loop *loop, int code, const char *text);
 
 /* The loop's random numbers (seeded: the same ones every time). */
 uint64_t iora__loop_random(iora_loop *loop);
+
+/* core/handle.c: make pending callbacks and timers idle, uncalled. */
+void iora__handles_drop(iora_loop *loop);
+
+/* core/watcher.c: stop all watchers; free what a backend that completes late held on to, when the loop
+ * turns no more. */
+void iora__watchers_stop(iora_loop *loop);
+void iora__watchers_free(iora_loop *loop);
 
 /* core/remote.c: take what other threads sent; whether there is something; free with the loop. */
 void iora__mailbox_take(iora_loop *loop);

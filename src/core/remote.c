@@ -166,6 +166,8 @@ iora_remote_open(iora_loop *loop, iora_remote **out)
 
     if (rc < 0)
         return rc;
+    if (iora__loop_is_forked(loop))
+        return IORA_E_FORKED;
     if (loop->mailbox == NULL && (rc = make_mailbox(loop)) < 0)
         return rc;
     if ((remote = iora__alloc(sizeof *remote)) == NULL)

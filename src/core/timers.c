@@ -105,6 +105,24 @@ iora__timer_clear(struct iora__timers *timers, struct iora__timer *timer)
     }
 }
 
+void
+iora__timers_clear_all(struct iora__timers *timers, void (*fire)(struct iora__timer *))
+{
+    for (int i = 0; i < IORA__WHEEL_LEVELS * IORA__WHEEL_SLOTS; i++) {
+        const struct iora__link *const head =
+            &timers->slots[i / IORA__WHEEL_SLOTS][i % IORA__WHEEL_SLOTS];
+        struct iora__link *at = head->_next;
+
+        while (at != head) {
+            struct iora__timer *const timer = iora__container_of(at, struct iora__timer, _link);
+
+            at = at->_next;
+            if (timer->_fire == fire)
+                iora__timer_clear(timers, timer);
+        }
+    }
+}
+
 /* The earliest occupied slot; false if there is none. */
 static bool
 find_first(const struct iora__timers *timers, int *level, int *slot, int64_t *start_ns)

@@ -26,6 +26,9 @@ void iora__timer_set(struct iora__timers *timers, struct iora__timer *timer, int
 /* Disarm; an idle timer is left alone. */
 void iora__timer_clear(struct iora__timers *timers, struct iora__timer *timer);
 
+/* Disarm all that would call `fire`. */
+void iora__timers_clear_all(struct iora__timers *timers, void (*fire)(struct iora__timer *));
+
 static inline bool
 iora__timer_is_set(const struct iora__timer *timer)
 {

@@ -16,7 +16,8 @@
 struct iora__side {
     struct iora__op op;
     struct iora__ready ready;
-    iora_watcher *owner; /* NULL: orphaned */
+    struct iora__link in_loop; /* among the loop's `sides` */
+    iora_watcher *owner;       /* NULL: orphaned */
     iora_loop *loop;
     iora_callback_fn *fn;
     void *arg;
@@ -26,9 +27,21 @@ static void
 run_side(struct iora__ready *ready)
 {
     struct iora__side *const side = iora__container_of(ready, struct iora__side, ready);
+    iora_loop *const loop = side->loop;
+    const int64_t began_ns = loop->debug ? iora__loop_now_ns(loop) : 0;
+    iora_callback_fn *const fn = side->fn;
 
-    iora__loop_count_callback(side->loop);
-    side->fn(side->arg); /* may close the watcher: side is gone then */
+    iora__loop_count_callback(loop);
+    fn(side->arg); /* may close the watcher: side is gone then */
+    if (loop->debug)
+        iora__loop_note_duration(loop, began_ns, "a watcher's callback", (void *)(uintptr_t)fn);
+}
+
+static void
+free_side(struct iora__side *side)
+{
+    iora__list_remove(&side->in_loop);
+    iora__free(side);
 }
 
 static bool
@@ -43,7 +56,7 @@ side_reported(struct iora__op *op)
     struct iora__side *const side = iora__container_of(op, struct iora__side, op);
 
     if (side->owner == NULL)
-        iora__free(side);
+        free_side(side);
     else if (!iora__link_is_linked(&side->ready._link))
         iora__ready_push(side->loop, &side->ready);
 }
@@ -54,7 +67,7 @@ drop_side(struct iora__side *side)
     side->owner = NULL;
     iora__list_discard(&side->ready._link);
     if (is_over(side) || iora__op_cancel(side->loop, &side->op) == IORA__OP_DONE)
-        iora__free(side);
+        free_side(side);
 }
 
 static int
@@ -80,6 +93,7 @@ make_side(iora_watcher *watcher, uint8_t events, iora_callback_fn *fn, void *arg
         iora__free(side);
         return rc;
     }
+    iora__list_push_tail(&side->loop->sides, &side->in_loop);
     *out = side;
     return 0;
 }
@@ -88,9 +102,13 @@ static int
 set_side(iora_watcher *watcher, int which, iora_callback_fn *fn, void *arg)
 {
     struct iora__side *side = watcher->_sides[which];
-    const int rc = iora__loop_check(watcher->_loop, "a watcher's function");
+    int rc;
 
-    if (rc < 0)
+    if (fn == NULL && side == NULL)
+        return 0; /* also when the loop is gone */
+    if (watcher->_loop == NULL)
+        return IORA_E_CLOSED;
+    if ((rc = iora__loop_check(watcher->_loop, "a watcher's function")) < 0)
         return rc;
     if (fn != NULL && side != NULL && !is_over(side)) {
         side->fn = fn;
@@ -129,4 +147,31 @@ iora_watcher_close(iora_watcher *watcher)
 {
     (void)set_side(watcher, 0, NULL, NULL);
     (void)set_side(watcher, 1, NULL, NULL);
+}
+
+void
+iora__watchers_stop(iora_loop *loop)
+{
+    struct iora__link *at = loop->sides._next;
+
+    while (at != &loop->sides) {
+        struct iora__side *const side = iora__container_of(at, struct iora__side, in_loop);
+        iora_watcher *const owner = side->owner;
+
+        at = at->_next;
+        if (owner == NULL)
+            continue;
+        owner->_loop = NULL;
+        owner->_sides[owner->_sides[0] == side ? 0 : 1] = NULL;
+        drop_side(side);
+    }
+}
+
+void
+iora__watchers_free(iora_loop *loop)
+{
+    struct iora__link *link;
+
+    while ((link = iora__list_pop(&loop->sides)) != NULL)
+        iora__free(iora__container_of(link, struct iora__side, in_loop));
 }

@@ -60,10 +60,6 @@ struct iora__coro {
 #endif
 };
 
-/* Make a context that begins fn(coro) at the top of a stack, whose memory is not touched. fn never
- * returns. */
-void iora__coro_make(struct iora__coro *coro, void *base, size_t size,
-                     void (*fn)(struct iora__coro *));
 
 /* Whether the coro has been made and not unmade. */
 static inline int
@@ -72,11 +68,35 @@ iora__coro_has_stack(const struct iora__coro *coro)
     return coro->context.sp != NULL;
 }
 
-/* Forget a coro that has ended. Call it from another one where the switch is a call, else its own last act
- * before iora__coro_leave() may be this. */
-void iora__coro_unmake(struct iora__coro *coro);
+#if !defined(IORA_UCONTEXT)
+int iora__context_switch(struct iora__context *from, struct iora__context *to);
+void iora__context_leave(struct iora__context *to) __attribute__((noreturn));
+void iora__context_entry(void);
+
+/* How far below the top of a new stack its context's sp lies: what resuming adds back, or pops. */
+#if defined(__x86_64__)
+enum { IORA__CONTEXT_FRAME = 8 };
+#else
+enum { IORA__CONTEXT_FRAME = 144 };
+#endif
+
+static inline void
+iora__context_make(struct iora__context *context, char *base, size_t size,
+                   void (*fn)(struct iora__coro *))
+{
+    context->ip = (void *)(uintptr_t)iora__context_entry;
+    context->sp = base + size - IORA__CONTEXT_FRAME;
+    context->bp = (void *)(uintptr_t)fn;
+}
+#endif
 
 #if IORA__SWITCH_IS_CALL
+
+/* Make a context that begins fn(coro) at the top of a stack. fn never returns. */
+void iora__coro_make(struct iora__coro *coro, char *base, size_t size,
+                     void (*fn)(struct iora__coro *));
+/* Forget a coro that has ended, from another one. */
+void iora__coro_unmake(struct iora__coro *coro);
 
 /* What a thread's own stack needs before it switches for the first time, and after the last. */
 void iora__coro_adopt_thread(struct iora__coro *coro);
@@ -89,8 +109,18 @@ void iora__coro_begun(struct iora__coro *coro);
 
 #else
 
-int iora__context_switch(struct iora__context *from, struct iora__context *to);
-void iora__context_leave(struct iora__context *to) __attribute__((noreturn));
+/* Here the stack's memory is not touched, and a coro may be unmade as its own last act. */
+static inline void
+iora__coro_make(struct iora__coro *coro, char *base, size_t size, void (*fn)(struct iora__coro *))
+{
+    iora__context_make(&coro->context, base, size, fn);
+}
+
+static inline void
+iora__coro_unmake(struct iora__coro *coro)
+{
+    coro->context.sp = NULL;
+}
 
 static inline void
 iora__coro_adopt_thread(struct iora__coro *coro)

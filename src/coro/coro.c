@@ -1,4 +1,4 @@
-/* coro/coro.c -- making contexts, and the switch that is a call (see context.h).
+/* coro/coro.c -- the switch that is a call: under sanitizers, and with ucontext (see context.h).
  *
  * On the fast path a new context is three words: the assembly's entry, a stack pointer at the top of the
  * stack, and the function in rbp's place. Not a byte of the stack is written, so a coroutine that ends may
@@ -21,44 +21,9 @@
 
 #if defined(IORA_UCONTEXT)
 #include <ucontext.h>
-#else
-int iora__context_switch(struct iora__context *from, struct iora__context *to);
-void iora__context_leave(struct iora__context *to) __attribute__((noreturn));
-void iora__context_entry(void);
-
-/* How far below the top of a new stack its context's sp lies: what resuming adds back, and on AArch64
- * what it pops. */
-#if defined(__x86_64__)
-enum { FRAME = 8 };
-#else
-enum { FRAME = 144 };
 #endif
 
-static void
-make_context(struct iora__context *context, char *base, size_t size,
-             void (*fn)(struct iora__coro *))
-{
-    context->ip = (void *)(uintptr_t)iora__context_entry;
-    context->sp = base + size - FRAME;
-    context->bp = (void *)(uintptr_t)fn;
-}
-#endif
-
-#if !IORA__SWITCH_IS_CALL
-
-void
-iora__coro_make(struct iora__coro *coro, void *base, size_t size, void (*fn)(struct iora__coro *))
-{
-    make_context(&coro->context, base, size, fn);
-}
-
-void
-iora__coro_unmake(struct iora__coro *coro)
-{
-    coro->context.sp = NULL;
-}
-
-#else
+#if IORA__SWITCH_IS_CALL
 
 #if defined(IORA_UCONTEXT)
 
@@ -114,7 +79,7 @@ raw_switch(struct iora__coro *from, struct iora__coro *to)
 #endif
 
 void
-iora__coro_make(struct iora__coro *coro, void *base, size_t size, void (*fn)(struct iora__coro *))
+iora__coro_make(struct iora__coro *coro, char *base, size_t size, void (*fn)(struct iora__coro *))
 {
 #if defined(IORA__ASAN)
     __asan_unpoison_memory_region(base, size);
@@ -128,7 +93,7 @@ iora__coro_make(struct iora__coro *coro, void *base, size_t size, void (*fn)(str
 #if defined(IORA_UCONTEXT)
     make_ucontext(coro, base, size, fn);
 #else
-    make_context(&coro->context, base, size, fn);
+    iora__context_make(&coro->context, base, size, fn);
 #endif
 }
 

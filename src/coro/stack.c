@@ -49,9 +49,6 @@ enum {
     SLAB_SLOTS = 1024,
     SLAB_SLOTS_MIN = 8,
     GUARD_SLOTS = 8,          /* slots that are guarded together */
-    PAGE = 4096,
-    GUARD_SIZE = 16 * 1024,
-    GUARD_SIZE_SMALL = 4096,  /* of stacks up to 32 KiB, which could not spare more */
     MPROTECT_CAP = 32000,
     TRIM_KEEP = 1024,         /* free stacks that stay warm */
     NO_SLOT = 0xffffffff
@@ -83,25 +80,6 @@ iora__stacks_init(struct iora__stacks *stacks, void (*log)(void *, const char *)
         stacks->classes[i].free_first = NO_SLOT;
 }
 
-static size_t
-slot_size(int class_index)
-{
-    return (size_t)1 << (class_index + IORA__STACK_BITS_MIN);
-}
-
-/* From one slot to the next: a page more than its size, see "Places in the cache". */
-static size_t
-slot_stride(int class_index)
-{
-    return slot_size(class_index) + PAGE;
-}
-
-static size_t
-guard_size(int class_index)
-{
-    return slot_size(class_index) > 32 * 1024 ? GUARD_SIZE : GUARD_SIZE_SMALL;
-}
-
 void
 iora__stacks_fini(struct iora__stacks *stacks)
 {
@@ -109,7 +87,7 @@ iora__stacks_fini(struct iora__stacks *stacks)
         struct iora__stack_class *const class = &stacks->classes[i];
 
         for (uint32_t s = 0; s < class->slab_count; s++) {
-            iora__sys_unmap(class->slabs[s]->base, class->slabs[s]->slots * slot_stride(i));
+            iora__sys_unmap(class->slabs[s]->base, class->slabs[s]->slots * iora__stack_slot_size(i));
             iora__free(class->slabs[s]);
         }
         iora__free(class->slabs);
@@ -122,7 +100,7 @@ iora__stack_class_of(size_t size)
     if (size < (size_t)1 << IORA__STACK_BITS_MIN || size > (size_t)1 << IORA__STACK_BITS_MAX)
         return -EINVAL;
     for (int i = 0; i < IORA__STACK_CLASSES; i++) {
-        if (slot_size(i) >= size)
+        if (iora__stack_slot_size(i) >= size)
             return i;
     }
     return -EINVAL;
@@ -133,7 +111,7 @@ iora__stack_class_of(size_t size)
 static int
 map_slab(int class_index, void **base, uint32_t *slots)
 {
-    const size_t size = slot_stride(class_index);
+    const size_t size = iora__stack_slot_size(class_index);
     int rc = -ENOMEM;
 
     *slots = SLAB_BYTES_MAX / size > SLAB_SLOTS      ? SLAB_SLOTS
@@ -192,7 +170,7 @@ add_slab(struct iora__stacks *stacks, int class_index)
         iora__free(slab);
         return rc;
     }
-    (void)iora__sys_no_huge_pages(base, slots * slot_stride(class_index));
+    (void)iora__sys_no_huge_pages(base, slots * iora__stack_slot_size(class_index));
     slab->base = base;
     slab->slots = slots;
     slab->first = class->capacity;
@@ -223,7 +201,7 @@ slab_of(const struct iora__stack_class *class, uint32_t slot)
 static char *
 slot_base(const struct iora__stack_slab *slab, int class_index, uint32_t slot)
 {
-    return slab->base + (size_t)(slot - slab->first) * slot_stride(class_index);
+    return slab->base + (size_t)(slot - slab->first) * iora__stack_slot_size(class_index);
 }
 
 /* ---- guards --------------------------------------------------------------------------------------- */
@@ -232,21 +210,21 @@ static int
 guard_slot(struct iora__stack_class *class, int class_index, char *base)
 {
     if (!class->by_mprotect) {
-        const int rc = iora__sys_guard_install(base, guard_size(class_index));
+        const int rc = iora__sys_guard_install(base, iora__stack_guard_size(class_index));
 
         if (rc != -EINVAL)
             return rc;
         class->by_mprotect = true; /* this kernel, or this process, has no cheap guards */
         class->limit = 0;          /* to be worked out anew at the next claim */
     }
-    return iora__sys_guard_protect(base, guard_size(class_index));
+    return iora__sys_guard_protect(base, iora__stack_guard_size(class_index));
 }
 
 static void
 tell_valgrind(int class_index, char *base)
 {
 #if defined(IORA_VALGRIND)
-    (void)VALGRIND_STACK_REGISTER(base + guard_size(class_index), base + slot_size(class_index));
+    (void)VALGRIND_STACK_REGISTER(base + iora__stack_guard_size(class_index), base + iora__stack_slot_size(class_index));
 #else
     (void)class_index;
     (void)base;
@@ -323,55 +301,29 @@ take_slot(struct iora__stack_class *class, int class_index, uint32_t *slot)
     return 0;
 }
 
-size_t
-iora__stack_size(int class_index)
-{
-    return slot_size(class_index) - guard_size(class_index);
-}
-
 int
-iora__stack_bind(struct iora__stacks *stacks, int class_index, struct iora__stack *out)
+iora__stack_bind_slowly(struct iora__stacks *stacks, int class_index, struct iora__stack *out)
 {
     struct iora__stack_class *const class = &stacks->classes[class_index];
+    const int rc = take_slot(class, class_index, &out->slot);
 
-    out->size = iora__stack_size(class_index);
-    if (class->last_base != NULL) {
-        out->base = class->last_base;
-        out->slot = class->last_slot;
-        class->last_base = NULL;
-    } else {
-        const int rc = take_slot(class, class_index, &out->slot);
-
-        if (rc < 0)
-            return rc;
-        out->base = slot_base(slab_of(class, out->slot), class_index, out->slot) +
-                    guard_size(class_index);
-    }
+    if (rc < 0)
+        return rc;
+    out->base = slot_base(slab_of(class, out->slot), class_index, out->slot) +
+                iora__stack_guard_size(class_index);
     stacks->bound++;
     return 0;
 }
 
-static void
-put_in_list(struct iora__stack_class *class, uint32_t slot)
-{
-    struct iora__stack_slab *const slab = slab_of(class, slot);
-
-    slab->next_free[slot - slab->first] = class->free_first;
-    class->free_first = slot;
-    class->warm_free++;
-}
-
+/* The stack that was given back last makes room for another. */
 void
-iora__stack_unbind(struct iora__stacks *stacks, int class_index, char *base, uint32_t slot)
+iora__stack_list_last(struct iora__stack_class *class)
 {
-    struct iora__stack_class *const class = &stacks->classes[class_index];
+    struct iora__stack_slab *const slab = slab_of(class, class->last_slot);
 
-    if (class->last_base != NULL)
-        put_in_list(class, class->last_slot);
-    class->last_base = base;
-    class->last_slot = slot;
-    class->claimed--;
-    stacks->bound--;
+    slab->next_free[class->last_slot - slab->first] = class->free_first;
+    class->free_first = class->last_slot;
+    class->warm_free++;
 }
 
 /* ---- giving memory back --------------------------------------------------------------------------- */
@@ -404,8 +356,8 @@ discard_chosen(struct iora__stack_slab *slab, int class_index)
         for (; i < slab->slots && slab->state[i] == CHOSEN; i++)
             slab->state[i] = COLD;
         if (i > begin)
-            (void)iora__sys_discard(slab->base + begin * slot_stride(class_index),
-                                    (i - begin) * slot_stride(class_index));
+            (void)iora__sys_discard(slab->base + begin * iora__stack_slot_size(class_index),
+                                    (i - begin) * iora__stack_slot_size(class_index));
     }
 }
 
@@ -422,6 +374,12 @@ iora__stacks_trim(struct iora__stacks *stacks)
         for (uint32_t s = 0; s < class->slab_count; s++)
             discard_chosen(class->slabs[s], i);
     }
+}
+
+void
+iora__stack_clean(char *base, int class_index)
+{
+    (void)iora__sys_discard(base, iora__stack_size(class_index));
 }
 
 size_t

@@ -9,7 +9,10 @@
 enum {
     IORA__STACK_BITS_MIN = 14, /* 16 KiB */
     IORA__STACK_BITS_MAX = 30, /* 1 GiB */
-    IORA__STACK_CLASSES = IORA__STACK_BITS_MAX - IORA__STACK_BITS_MIN + 1
+    IORA__STACK_CLASSES = IORA__STACK_BITS_MAX - IORA__STACK_BITS_MIN + 1,
+    IORA__GUARD_SIZE = 16 * 1024,
+    IORA__GUARD_SIZE_SMALL = 4096, /* of stacks up to 32 KiB, which could not spare more */
+    IORA__STACK_SMALL = 32 * 1024
 };
 
 struct iora__stack_slab;
@@ -39,10 +42,29 @@ struct iora__stacks {
     void *log_arg;
 };
 
+static inline size_t
+iora__stack_slot_size(int class_index)
+{
+    return (size_t)1 << (class_index + IORA__STACK_BITS_MIN);
+}
+
+static inline size_t
+iora__stack_guard_size(int class_index)
+{
+    return iora__stack_slot_size(class_index) > IORA__STACK_SMALL ? IORA__GUARD_SIZE
+                                                                  : IORA__GUARD_SIZE_SMALL;
+}
+
+/* How much of a slot may be used: what lies above the guard. */
+static inline size_t
+iora__stack_size(int class_index)
+{
+    return iora__stack_slot_size(class_index) - iora__stack_guard_size(class_index);
+}
+
 /* A stack that is bound. */
 struct iora__stack {
-    char *base; /* the lowest byte that may be used */
-    size_t size;
+    char *base; /* the lowest byte that may be used; see iora__stack_size() */
     uint32_t slot;
 };
 
@@ -68,18 +90,47 @@ iora__stack_reserve(struct iora__stacks *stacks, int class_index)
 }
 
 /* Turn a claim into a stack. 0, or -errno if the guard cannot be installed now: the claim remains. */
-int iora__stack_bind(struct iora__stacks *stacks, int class_index, struct iora__stack *out);
+int iora__stack_bind_slowly(struct iora__stacks *stacks, int class_index, struct iora__stack *out);
+
+static inline int
+iora__stack_bind(struct iora__stacks *stacks, int class_index, struct iora__stack *out)
+{
+    struct iora__stack_class *const class = &stacks->classes[class_index];
+
+    if (class->last_base == NULL)
+        return iora__stack_bind_slowly(stacks, class_index, out);
+    out->base = class->last_base;
+    out->slot = class->last_slot;
+    class->last_base = NULL;
+    stacks->bound++;
+    return 0;
+}
+
+void iora__stack_list_last(struct iora__stack_class *class);
+
 /* Give a stack back, claim and all. The caller may still stand on it until it switches away. */
-void iora__stack_unbind(struct iora__stacks *stacks, int class_index, char *base, uint32_t slot);
+static inline void
+iora__stack_unbind(struct iora__stacks *stacks, int class_index, char *base, uint32_t slot)
+{
+    struct iora__stack_class *const class = &stacks->classes[class_index];
+
+    if (class->last_base != NULL)
+        iora__stack_list_last(class);
+    class->last_base = base;
+    class->last_slot = slot;
+    class->claimed--;
+    stacks->bound--;
+}
 
 /* Return the memory of stacks that are free and have been for longest, if they are many. Not from a
  * coroutine. */
 void iora__stacks_trim(struct iora__stacks *stacks);
 
-/* How much of a slot of the class may be used; the rest, below it, is the guard. */
-size_t iora__stack_size(int class_index);
 
-/* How many bytes of the stack hold memory: what was ever used of it since it was last trimmed, in pages. */
+/* Take its memory from a stack nobody stands on. */
+void iora__stack_clean(char *base, int class_index);
+
+/* How many bytes of the stack hold memory: what was ever used of it since it was last cleaned, in pages. */
 size_t iora__stack_high_water(const char *base, int class_index);
 
 #endif

@@ -32,12 +32,22 @@ is_heap(const iora_queue *queue)
     return queue->_kind == IORA__QUEUE_PRIORITY;
 }
 
-/* What an entry takes: in a heap the item stands behind its serial number. */
+/* What an entry takes: in a heap the item is followed by its serial number, in the entry's last word. The
+ * comparison sees items where they lie, so an item whose type may need 16 bytes' alignment has it. */
 static size_t
 entry_size(const iora_queue *queue)
 {
-    return is_heap(queue) ? (sizeof(uint64_t) + queue->_item_size + 7) & ~(size_t)7
-                          : queue->_item_size;
+    const size_t align = queue->_item_size % 16 == 0 ? 16 : sizeof(uint64_t);
+
+    if (!is_heap(queue))
+        return queue->_item_size;
+    return (queue->_item_size + sizeof(uint64_t) + align - 1) & ~(align - 1);
+}
+
+static char *
+serial_of(const iora_queue *queue, char *entry)
+{
+    return entry + entry_size(queue) - sizeof(uint64_t);
 }
 
 static char *
@@ -77,13 +87,13 @@ grow(iora_queue *queue)
 
 /* Whether the heap's entry a leaves before b. */
 static bool
-is_before(const iora_queue *queue, const char *a, const char *b)
+is_before(const iora_queue *queue, char *a, char *b)
 {
-    const int order = queue->_compare(a + sizeof(uint64_t), b + sizeof(uint64_t));
+    const int order = queue->_compare(a, b);
     uint64_t serial_a, serial_b;
 
-    memcpy(&serial_a, a, sizeof serial_a);
-    memcpy(&serial_b, b, sizeof serial_b);
+    memcpy(&serial_a, serial_of(queue, a), sizeof serial_a);
+    memcpy(&serial_b, serial_of(queue, b), sizeof serial_b);
     return order != 0 ? order < 0 : serial_a < serial_b;
 }
 
@@ -107,9 +117,9 @@ heap_push(iora_queue *queue, const void *item)
     size_t at = queue->_count;
     char *const entry = entry_at(queue, at);
 
-    memcpy(entry, &queue->_serial, sizeof queue->_serial);
+    memcpy(serial_of(queue, entry), &queue->_serial, sizeof queue->_serial);
     queue->_serial++;
-    memcpy(entry + sizeof(uint64_t), item, queue->_item_size);
+    iora__copy_item(entry, item, queue->_item_size);
     while (at > 0 && is_before(queue, entry_at(queue, at), entry_at(queue, (at - 1) / 2))) {
         swap_entries(queue, at, (at - 1) / 2);
         at = (at - 1) / 2;
@@ -123,7 +133,7 @@ heap_pop(iora_queue *queue, void *item)
     const size_t last = queue->_count - 1;
     size_t at = 0;
 
-    memcpy(item, entry_at(queue, 0) + sizeof(uint64_t), queue->_item_size);
+    iora__copy_item(item, entry_at(queue, 0), queue->_item_size);
     swap_entries(queue, 0, last);
     for (size_t child = 1; child < last; child = 2 * at + 1) {
         if (child + 1 < last &&

@@ -24,9 +24,16 @@ struct select {
     int outcome;       /* the winner's index, or -ECANCELED */
 };
 
+/* What came of a try. A code could not say it: tasks and futures may end with any. */
+enum attempt {
+    NOT_NOW,
+    HAPPENED,         /* the clause's rc is its code */
+    WAITS_FOR_ITSELF  /* it could never happen: a deadlock */
+};
+
 struct iora__clause_class {
-    /* Do it now if possible: its code, or -EAGAIN. */
-    int (*try_now)(iora_clause *clause, struct iora__task *self);
+    /* Do it now if possible. */
+    enum attempt (*try_now)(iora_clause *clause, struct iora__task *self);
     /* Begin to wait for it: 0, or the code with which it happens after all. */
     int (*start)(iora_clause *clause, struct select *select);
     /* Stop waiting for it. */
@@ -75,6 +82,20 @@ clause_granted(struct iora__waiter *waiter, int rc)
 
 static const struct iora__wait_class clause_wait = {.what = "select", .granted = clause_granted};
 
+static enum attempt
+happened(iora_clause *clause, int rc)
+{
+    clause->rc = rc;
+    return HAPPENED;
+}
+
+/* What came of a call that says -EAGAIN if it would have to wait. */
+static enum attempt
+attempted(iora_clause *clause, int rc)
+{
+    return rc == -EAGAIN ? NOT_NOW : happened(clause, rc);
+}
+
 /* ---- clauses that wait in a queue ----------------------------------------------------------------------------------- */
 
 static int
@@ -97,11 +118,11 @@ stop_waiter(iora_clause *clause, struct select *select)
     clause->_waiter._class = NULL;
 }
 
-static int
+static enum attempt
 try_get(iora_clause *clause, struct iora__task *self)
 {
     (void)self;
-    return iora_queue_get_nowait(clause->_object, clause->_slot);
+    return attempted(clause, iora_queue_get_nowait(clause->_object, clause->_slot));
 }
 
 static int
@@ -110,11 +131,11 @@ start_get(iora_clause *clause, struct select *select)
     return start_in(&((iora_queue *)clause->_object)->_getters, clause, select);
 }
 
-static int
+static enum attempt
 try_put(iora_clause *clause, struct iora__task *self)
 {
     (void)self;
-    return iora_queue_put_nowait(clause->_object, clause->_slot);
+    return attempted(clause, iora_queue_put_nowait(clause->_object, clause->_slot));
 }
 
 static int
@@ -123,11 +144,11 @@ start_put(iora_clause *clause, struct select *select)
     return start_in(&((iora_queue *)clause->_object)->_putters, clause, select);
 }
 
-static int
+static enum attempt
 try_receive(iora_clause *clause, struct iora__task *self)
 {
     (void)self;
-    return iora_channel_receive_nowait(clause->_object, clause->_slot);
+    return attempted(clause, iora_channel_receive_nowait(clause->_object, clause->_slot));
 }
 
 static int
@@ -136,11 +157,11 @@ start_receive(iora_clause *clause, struct select *select)
     return start_in(&((iora_channel *)clause->_object)->_receivers, clause, select);
 }
 
-static int
+static enum attempt
 try_send(iora_clause *clause, struct iora__task *self)
 {
     (void)self;
-    return iora_channel_send_nowait(clause->_object, clause->_slot);
+    return attempted(clause, iora_channel_send_nowait(clause->_object, clause->_slot));
 }
 
 static int
@@ -149,11 +170,11 @@ start_send(iora_clause *clause, struct select *select)
     return start_in(&((iora_channel *)clause->_object)->_senders, clause, select);
 }
 
-static int
+static enum attempt
 try_acquire(iora_clause *clause, struct iora__task *self)
 {
     (void)self;
-    return iora_semaphore_acquire_nowait(clause->_object);
+    return attempted(clause, iora_semaphore_acquire_nowait(clause->_object));
 }
 
 static int
@@ -162,11 +183,13 @@ start_acquire(iora_clause *clause, struct select *select)
     return start_in(&((iora_semaphore *)clause->_object)->_waiters, clause, select);
 }
 
-static int
+static enum attempt
 try_lock(iora_clause *clause, struct iora__task *self)
 {
+    const int rc = iora_lock_acquire_nowait(clause->_object);
+
     (void)self;
-    return iora_lock_acquire_nowait(clause->_object);
+    return rc == -EDEADLK ? WAITS_FOR_ITSELF : attempted(clause, rc);
 }
 
 static int
@@ -175,11 +198,11 @@ start_lock(iora_clause *clause, struct select *select)
     return start_in(&((iora_lock *)clause->_object)->_waiters, clause, select);
 }
 
-static int
+static enum attempt
 try_event(iora_clause *clause, struct iora__task *self)
 {
     (void)self;
-    return iora_event_is_set(clause->_object) ? 0 : -EAGAIN;
+    return iora_event_is_set(clause->_object) ? happened(clause, 0) : NOT_NOW;
 }
 
 static int
@@ -188,17 +211,17 @@ start_event(iora_clause *clause, struct select *select)
     return start_in(&((iora_event *)clause->_object)->_waiters, clause, select);
 }
 
-static int
+static enum attempt
 try_future(iora_clause *clause, struct iora__task *self)
 {
     const iora_future *const future = clause->_object;
 
     (void)self;
     if (!future->_done)
-        return -EAGAIN;
+        return NOT_NOW;
     if (future->_rc >= 0 && clause->_slot != NULL)
         *(void **)clause->_slot = future->_value;
-    return future->_rc;
+    return happened(clause, future->_rc);
 }
 
 static int
@@ -215,27 +238,36 @@ task_of_clause(const iora_clause *clause)
     return (iora_task){clause->_object, (uint64_t)clause->_when_ns};
 }
 
-static int
+static enum attempt
 try_task(iora_clause *clause, struct iora__task *self)
 {
     int rc;
     struct iora__task *const task = iora__task_find(task_of_clause(clause), &rc);
 
     if (task == NULL)
-        return rc;
+        return happened(clause, rc);
     if (task == self)
-        return -EDEADLK;
+        return WAITS_FOR_ITSELF;
     if (task->state != IORA__TASK_DONE)
-        return -EAGAIN;
-    rc = iora__task_result(task);
-    iora__task_collect(task);
-    return rc;
+        return NOT_NOW;
+    return happened(clause, iora__task_take_result(self, task));
 }
+
+static void
+task_granted(struct iora__waiter *waiter, int rc)
+{
+    iora__error_note_await(waiter->_task, waiter->_object, rc);
+    clause_granted(waiter, rc);
+}
+
+static const struct iora__wait_class task_wait = {.what = "select", .granted = task_granted};
 
 static int
 start_task(iora_clause *clause, struct select *select)
 {
-    return start_in(&((struct iora__task *)clause->_object)->joiners, clause, select);
+    (void)start_in(&((struct iora__task *)clause->_object)->joiners, clause, select);
+    clause->_waiter._class = &task_wait;
+    return 0;
 }
 
 /* ---- time --------------------------------------------------------------------------------------------------------------- */
@@ -248,23 +280,27 @@ clause_timer_fires(struct iora__timer *timer)
     win(clause->_object, clause, 0);
 }
 
-static int
+static enum attempt
 try_time(iora_clause *clause, struct iora__task *self)
 {
-    if (clause->_slot != NULL) { /* a duration: counts from here */
-        clause->_when_ns = iora__loop_deadline(self->loop, iora_ns(clause->_when_ns));
-        clause->_slot = NULL;
-    }
-    return clause->_when_ns <= iora__loop_now_ns(self->loop) ? 0 : -EAGAIN;
+    const bool is_duration = clause->_slot != NULL; /* counts from here, at each select anew */
+    const int64_t when_ns = is_duration
+                                ? iora__loop_deadline(self->loop, iora_ns(clause->_when_ns))
+                                : clause->_when_ns;
+
+    clause->_u._timer._deadline_ns = when_ns;
+    return when_ns <= iora__loop_now_ns(self->loop) ? happened(clause, 0) : NOT_NOW;
 }
 
 static int
 start_time(iora_clause *clause, struct select *select)
 {
+    const int64_t when_ns = clause->_u._timer._deadline_ns;
+
     clause->_object = select;
     clause->_u._timer = (struct iora__timer){._fire = clause_timer_fires};
-    if (clause->_when_ns != INT64_MAX)
-        iora__loop_timer_set(select->self->loop, &clause->_u._timer, clause->_when_ns);
+    if (when_ns != INT64_MAX)
+        iora__loop_timer_set(select->self->loop, &clause->_u._timer, when_ns);
     return 0;
 }
 
@@ -290,12 +326,12 @@ clause_polled(struct iora__op *op)
     }
 }
 
-static int
+static enum attempt
 try_descriptor(iora_clause *clause, struct iora__task *self)
 {
     (void)clause;
     (void)self;
-    return -EAGAIN; /* only the kernel knows: it answers when the op is submitted */
+    return NOT_NOW; /* only the kernel knows: it answers when the op is submitted */
 }
 
 static int
@@ -340,19 +376,21 @@ cancel_select(struct iora__waiter *waiter)
 static const struct iora__wait_class selecting = {.what = "one of several things",
                                                   .cancel = cancel_select};
 
-/* The first that can happen at once; -1 for none. */
+/* The first that can happen at once; -EDEADLK; -EAGAIN for none. */
 static int
 try_all(iora_clause *clauses, size_t n, struct iora__task *self)
 {
     for (size_t i = 0; i < n; i++) {
-        const int rc = clauses[i]._class->try_now(&clauses[i], self);
-
-        if (rc != -EAGAIN) {
-            clauses[i].rc = rc;
+        switch (clauses[i]._class->try_now(&clauses[i], self)) {
+        case HAPPENED:
             return (int)i;
+        case WAITS_FOR_ITSELF:
+            return -EDEADLK;
+        case NOT_NOW:
+            break;
         }
     }
-    return -1;
+    return -EAGAIN;
 }
 
 /* Start all. One that answers at once has happened; those before it are taken back. */
@@ -383,8 +421,8 @@ iora_select(iora_clause *clauses, size_t n)
         return -EINVAL;
     if ((rc = iora__enter(self)) < 0)
         return rc;
-    if ((rc = try_all(clauses, n, self)) >= 0)
-        return clauses[rc].rc == -EDEADLK ? -EDEADLK : rc;
+    if ((rc = try_all(clauses, n, self)) != -EAGAIN)
+        return rc;
     start_all(&select);
     if (select.settled && select.ops_ending == 0)
         return select.outcome;

@@ -131,8 +131,8 @@ iora__sys_close(int fd)
     (void)close(fd);
 }
 
-int
-iora__sys_reserve(size_t size, void **out)
+static int
+map_memory(size_t size, void **out)
 {
     void *base;
 
@@ -143,6 +143,15 @@ iora__sys_reserve(size_t size, void **out)
         return -errno;
     *out = base;
     return 0;
+}
+
+int
+iora__sys_reserve(size_t size, void **out)
+{
+    const int rc = map_memory(size, out);
+
+    /* After mlockall(2) beyond RLIMIT_MEMLOCK it is EAGAIN, which to our callers means another thing. */
+    return rc == -EAGAIN ? -ENOMEM : rc;
 }
 
 void
@@ -163,6 +172,12 @@ int
 iora__sys_no_huge_pages(void *base, size_t size)
 {
     return advise(base, size, MADV_NOHUGEPAGE);
+}
+
+int
+iora__sys_huge_pages(void *base, size_t size)
+{
+    return advise(base, size, MADV_HUGEPAGE);
 }
 
 int

@@ -7,6 +7,10 @@
  * cancels what it waits for and stays until that has ended: its wait's class changes to one that is not
  * cancelled again, and -ECANCELED is kept in the waiter, to take precedence over the result.
  *
+ * Such a wait that can never end would not end by a cancel either. So before a task begins one it is made sure
+ * that what it awaits does not wait for it in turn, nor owns it: an owner ends after what it owns. Gathers in
+ * gathers in gathers are looked through GATHERS_DEEP deep only.
+ *
  * gather and wait put one waiter per task on their own stack, up to INLINE_WAITERS, else on the heap. Without
  * heap gather falls back to awaiting one after the other: slower to notice an error, but it cannot fail.
  */
@@ -14,7 +18,7 @@
 
 #include "sys/alloc.h"
 
-enum { INLINE_WAITERS = 16 };
+enum { INLINE_WAITERS = 16, GATHERS_DEEP = 8 };
 
 struct iora__task *
 iora__task_find(iora_task handle, int *rc)
@@ -45,58 +49,94 @@ joined_task(const struct iora__waiter *waiter)
     return waiter->_object;
 }
 
-static void
-note_failure(struct iora__task *waiter, struct iora__task *awaited, int rc)
+void
+iora__error_note_await(struct iora__task *waiter, struct iora__task *awaited, int rc)
 {
     if (rc < 0)
         iora__error_note(waiter, rc, awaited, "await %s", awaited->name);
 }
 
 static void
-await_granted(struct iora__waiter *waiter, int rc)
+await_failed(struct iora__waiter *waiter, int rc)
 {
-    waiter->_class = NULL;
-    if (waiter->_rc == 0 && rc != -ECANCELED)
-        note_failure(waiter->_task, waiter->_object, rc);
-    iora__wake(waiter->_task, waiter->_rc != 0 ? waiter->_rc : rc);
+    if (rc != -ECANCELED)
+        iora__error_note_await(waiter->_task, waiter->_object, rc);
 }
 
-static const struct iora__wait_class await_ends = {
-    .what = "task (both are cancelled)", .granted = await_granted, .holder = joined_task};
+static void
+cancel_awaited(struct iora__waiter *waiter)
+{
+    iora__task_cancel(waiter->_object);
+}
+
+static const struct iora__wait_class await_ends = {.what = "task (both are cancelled)",
+                                                   .pass_on = cancel_awaited,
+                                                   .failed = await_failed,
+                                                   .holder = joined_task};
 
 static void
 cancel_await(struct iora__waiter *waiter)
 {
     waiter->_class = &await_ends;
     waiter->_rc = -ECANCELED;
-    iora__task_cancel(waiter->_object);
+    iora__cancel_pass_on(waiter);
 }
 
 static const struct iora__wait_class awaiting = {
-    .what = "task", .cancel = cancel_await, .granted = await_granted, .holder = joined_task};
+    .what = "task", .cancel = cancel_await, .failed = await_failed, .holder = joined_task};
 static const struct iora__wait_class shielding = {.what = "task, shielded from its cancels",
                                                   .cancel = iora__wait_cancel,
-                                                  .granted = await_granted,
+                                                  .failed = await_failed,
                                                   .holder = joined_task};
 
-/* Whether `task` waits, directly or through other tasks that it awaits, for `self`. */
+static bool
+owns(const struct iora__task *task, const struct iora__task *self)
+{
+    const struct iora__task *owner = iora__task_owner(self);
+
+    while (owner != NULL && owner != task)
+        owner = iora__task_owner(owner);
+    return owner != NULL;
+}
+
+static const struct iora__wait_class gathering, gather_ends;
+static bool gathers_one_that_waits_for(const struct iora__task *gatherer,
+                                       const struct iora__task *self, int depth);
+
+/* Whether `task`, which `awaiter` awaits, cannot end before `self` goes on: because it is self, or owns it at
+ * whatever distance, or awaits, directly or through others, one of which that is true. */
+static bool
+leads_to(const struct iora__task *awaiter, const struct iora__task *task,
+         const struct iora__task *self, int depth)
+{
+    while (task != NULL) {
+        const struct iora__wait_class *const class = task->wait._class;
+
+        if (task == self)
+            return true;
+        /* What the one before owns does not own self: a look at the owner saves the way up. */
+        if (task->owner != &awaiter->children && owns(task, self))
+            return true;
+        if (class == &gathering || class == &gather_ends)
+            return depth > 0 && gathers_one_that_waits_for(task, self, depth - 1);
+        awaiter = task;
+        task = class != NULL && class->holder == joined_task ? joined_task(&task->wait) : NULL;
+    }
+    return false;
+}
+
 static bool
 waits_for(const struct iora__task *task, const struct iora__task *self)
 {
-    while (task != NULL && task != self) {
-        const struct iora__wait_class *const class = task->wait._class;
-
-        task = class != NULL && class->holder == joined_task ? joined_task(&task->wait) : NULL;
-    }
-    return task == self;
+    return leads_to(self, task, self, GATHERS_DEEP);
 }
 
-static int
-take_result(struct iora__task *self, struct iora__task *task)
+int
+iora__task_take_result(struct iora__task *self, struct iora__task *task)
 {
     const int rc = iora__task_result(task);
 
-    note_failure(self, task, rc);
+    iora__error_note_await(self, task, rc);
     iora__task_collect(task);
     return rc;
 }
@@ -119,21 +159,20 @@ int
 iora_await(iora_task handle)
 {
     struct iora__task *const self = iora__self();
-    int rc, entered;
+    const int entered = iora__enter(self); /* others may run here, and collect it or close a ring */
+    int rc;
     struct iora__task *const task = iora__task_find(handle, &rc);
 
     if (task == NULL)
-        return self != NULL || rc != 0 ? rc : iora__enter(self);
+        return self != NULL && entered < 0 ? entered : rc;
     if (self == NULL)
-        return iora__enter(self);
+        return entered;
     if (waits_for(task, self))
-        return -EDEADLK;
-    if ((entered = iora__enter(self)) < 0)
-        return task->id == handle._id ? cancel_and_join(self, task) : entered;
-    if (task->id != handle._id)
-        return -ESRCH; /* somebody collected it while others ran */
+        return entered < 0 ? entered : -EDEADLK;
+    if (entered < 0)
+        return cancel_and_join(self, task);
     if (task->state == IORA__TASK_DONE)
-        return take_result(self, task);
+        return iora__task_take_result(self, task);
     iora__waitq_push(&task->joiners, iora__wait_begin(self, &awaiting, task, NULL));
     return iora__park(self);
 }
@@ -152,7 +191,7 @@ iora_shield(iora_task handle)
     if (waits_for(task, self))
         return -EDEADLK;
     if (task->state == IORA__TASK_DONE)
-        return take_result(self, task);
+        return iora__task_take_result(self, task);
     iora__waitq_push(&task->joiners, iora__wait_begin(self, &shielding, task, NULL));
     return iora__park(self);
 }
@@ -232,6 +271,20 @@ join_add(struct join *join, size_t index, struct iora__task *task,
     join->pending++;
 }
 
+static bool
+gathers_one_that_waits_for(const struct iora__task *gatherer, const struct iora__task *self,
+                           int depth)
+{
+    const struct join *const join = gatherer->wait._object;
+
+    for (size_t i = 0; i < join->count; i++) {
+        if (join->waiters[i]._queue != NULL &&
+            leads_to(gatherer, join->waiters[i]._object, self, depth))
+            return true;
+    }
+    return false;
+}
+
 static void
 cancel_pending(struct join *join)
 {
@@ -241,14 +294,21 @@ cancel_pending(struct join *join)
     }
 }
 
-static const struct iora__wait_class gather_ends = {.what = "tasks (all are cancelled)"};
+static void
+cancel_gathered(struct iora__waiter *waiter)
+{
+    cancel_pending(waiter->_object);
+}
+
+static const struct iora__wait_class gather_ends = {.what = "tasks (all are cancelled)",
+                                                    .pass_on = cancel_gathered};
 
 static void
 cancel_gather(struct iora__waiter *waiter)
 {
     waiter->_class = &gather_ends;
     waiter->_rc = -ECANCELED;
-    cancel_pending(waiter->_object);
+    iora__cancel_pass_on(waiter);
 }
 
 static const struct iora__wait_class gathering = {.what = "tasks", .cancel = cancel_gather};
@@ -262,7 +322,7 @@ gather_one(struct join *join, size_t index, struct iora__task *task, int rc)
     } else if (rc < 0 && join->rc == 0) {
         join->rc = rc;
         if (task != NULL)
-            note_failure(join->self, task, rc);
+            iora__error_note_await(join->self, task, rc);
         cancel_pending(join);
     }
 }
@@ -280,27 +340,46 @@ gather_granted(struct iora__waiter *waiter, int rc)
 
 static const struct iora__wait_class gathered = {.what = "task", .granted = gather_granted};
 
+/* Collect those that had ended before: last of all, so that who is named twice has a result twice. */
+static void
+collect_ended(const struct join *join, const iora_task *tasks)
+{
+    for (size_t i = 0; i < join->count; i++) {
+        int rc;
+        struct iora__task *const task = iora__task_find(tasks[i], &rc);
+
+        if (task != NULL && task->state == IORA__TASK_DONE)
+            iora__task_collect(task);
+    }
+}
+
 /* Begin to wait for each task, or take its result if it has one. */
 static void
 gather_begin(struct join *join, const iora_task *tasks)
 {
+    bool some_had_ended = false;
+
     for (size_t i = 0; i < join->count; i++)
         join->waiters[i]._queue = NULL;
     for (size_t i = 0; i < join->count; i++) {
         int rc;
         struct iora__task *const task = iora__task_find(tasks[i], &rc);
 
-        if (task != NULL && !waits_for(task, join->self) && task->state != IORA__TASK_DONE) {
+        if (task == NULL) {
+            gather_one(join, i, NULL, rc);
+        } else if (task->state == IORA__TASK_DONE) {
+            gather_one(join, i, task, iora__task_result(task));
+            some_had_ended = true;
+        } else if (waits_for(task, join->self)) {
+            gather_one(join, i, NULL, -EDEADLK);
+        } else {
             join_add(join, i, task, &gathered);
             if (join->rc < 0)
                 iora__task_cancel(task);
-        } else if (task != NULL && task->state == IORA__TASK_DONE) {
-            gather_one(join, i, task, iora__task_result(task));
-            iora__task_collect(task);
-        } else {
-            gather_one(join, i, NULL, task != NULL ? -EDEADLK : rc);
         }
     }
+    if (some_had_ended)
+        collect_ended(join, tasks);
 }
 
 static int

@@ -78,6 +78,13 @@ replace(struct iora__task *task, struct iora__error_record *record)
     task->error = record;
 }
 
+/* Whether the task's record is of what it ended with, and not of something it got over. */
+static bool
+tells_its_end(const struct iora__task *task)
+{
+    return task->error != NULL && task->error->error.code == task->result;
+}
+
 void
 iora__error_note(struct iora__task *task, int code, struct iora__task *cause, const char *format,
                  ...)
@@ -90,7 +97,7 @@ iora__error_note(struct iora__task *task, int code, struct iora__task *cause, co
     va_end(args);
     if (record == NULL)
         return;
-    if (cause != NULL && cause->error != NULL) {
+    if (cause != NULL && tells_its_end(cause)) {
         record->error.cause = &cause->error->error;
         cause->error = NULL;
     }
@@ -131,41 +138,65 @@ iora_error_last(void)
 struct iora__error_record *
 iora__error_of_end(struct iora__task *task)
 {
-    if (task->error == NULL || task->error->error.code != task->result)
+    if (!tells_its_end(task)) {
+        replace(task, NULL);
         iora__error_note(task, task->result, NULL, "%s", iora_strerror(task->result));
+    }
     return task->error;
 }
 
+/* Put a record, which may lead a list itself, behind the list's last. */
 void
-iora__error_append(iora_error **list, struct iora__error_record *record)
+iora__error_append(iora_error **list, iora_error **last, struct iora__error_record *record)
 {
-    iora_error *last = *list;
-
     if (record == NULL)
         return;
-    if (last == NULL) {
+    if (*list == NULL)
         *list = &record->error;
-        return;
-    }
-    while (last->next != NULL)
-        last = &record_of(last->next)->error;
-    last->next = &record->error;
+    else
+        (*last)->next = &record->error;
+    *last = &record->error;
+    while ((*last)->next != NULL)
+        *last = &record_of((*last)->next)->error;
 }
 
-/* The group's end: what its members recorded becomes the task's record, behind its own if the group failed
- * with that. */
-void
-iora__error_give(struct iora__task *task, iora_error *list, int code)
+/* The list without its first record if that says no more than `own`, which came of awaiting the same task. */
+static iora_error *
+without_what_is_told(iora_error *list, const iora_error *own)
 {
+    iora_error *rest;
+
+    if (own->cause == NULL || own->cause->task_id != list->task_id || list->cause != NULL)
+        return list;
+    rest = list->next != NULL ? &record_of(list->next)->error : NULL;
+    list->next = NULL;
+    iora__error_free(record_of(list));
+    return rest;
+}
+
+/* The group's end: what its members recorded becomes the task's record, in order of time with what the task
+ * itself recorded of `own_code`, the block's failure. `first_code` is the group's. */
+void
+iora__error_give(struct iora__task *task, iora_error *list, int own_code, int first_code)
+{
+    const bool has_own =
+        own_code < 0 && task->error != NULL && task->error->error.code == own_code;
+    struct iora__error_record *const own = has_own ? task->error : NULL;
+    iora_error *all = NULL, *last = NULL;
+
     if (list == NULL)
         return;
-    if (task->error != NULL && task->error->error.code == code && list->code != code) {
-        iora_error *own = &task->error->error;
-
-        iora__error_append(&own, record_of(list));
-        return;
+    if (has_own && own_code == first_code) {
+        list = without_what_is_told(list, &own->error);
+        iora__error_append(&all, &last, own);
+        iora__error_append(&all, &last, list != NULL ? record_of(list) : NULL);
+    } else {
+        iora__error_append(&all, &last, record_of(list));
+        iora__error_append(&all, &last, own);
     }
-    replace(task, record_of(list));
+    if (has_own)
+        task->error = NULL;
+    replace(task, record_of(all));
 }
 
 /* ---- as text ------------------------------------------------------------------------------------------------- */

@@ -1,26 +1,25 @@
-/* task/future.c -- results that are set once. */
+/* task/future.c -- results that are set once.
+ *
+ * Callbacks that are asked for lie in a ring by the link that also puts a handle in the ready queue: so a handle
+ * is pending in either, and is taken back from either in the same way. Zeroed memory is a future, so the ring's
+ * head is made when the first one is asked for.
+ *
+ * What another thread sets lies beside the result until the loop takes notice: who set it first in the loop's
+ * own thread is not overtaken.
+ */
 #include "task/task.h"
 
-/* Callbacks are kept last in, first out, by the link that also carries handles between threads; a handle is
- * either in a future or in a mailbox. */
 static void
 call_callbacks(iora_future *future)
 {
-    iora_handle *first = NULL;
+    struct iora__link *link;
 
-    for (iora_handle *at = future->_callbacks; at != NULL;) {
-        iora_handle *const next = at->_next_remote;
+    if (!iora__link_is_linked(&future->_callbacks))
+        return;
+    while ((link = iora__list_pop(&future->_callbacks)) != NULL) {
+        iora_handle *const handle = iora__container_of(link, iora_handle, _ready._link);
 
-        at->_next_remote = first;
-        first = at;
-        at = next;
-    }
-    future->_callbacks = NULL;
-    while (first != NULL) {
-        iora_handle *const next = first->_next_remote;
-
-        (void)iora_call_soon(first->_loop, first, first->_fn, first->_arg);
-        first = next;
+        (void)iora_call_soon(handle->_loop, handle, handle->_fn, handle->_arg);
     }
 }
 
@@ -79,24 +78,25 @@ iora_future_on_done(iora_future *future, iora_loop *loop, iora_handle *handle,
     handle->_loop = loop;
     handle->_fn = fn;
     handle->_arg = arg;
-    handle->_next_remote = future->_callbacks;
-    future->_callbacks = handle;
+    if (!iora__link_is_linked(&future->_callbacks))
+        iora__list_init(&future->_callbacks);
+    iora__list_push_tail(&future->_callbacks, &handle->_ready._link);
     return 0;
 }
 
-/* In the loop's thread. Until then the result lies where it will be. */
+/* In the loop's thread. */
 static void
 set_sent(void *arg)
 {
     iora_future *const future = arg;
 
-    (void)iora_future_set(future, future->_rc, future->_value);
+    (void)iora_future_set(future, future->_sent_rc, future->_sent_value);
 }
 
 int
 iora_remote_set_future(iora_remote *remote, iora_future *future, int rc, void *value)
 {
-    future->_rc = rc;
-    future->_value = value;
+    future->_sent_rc = rc;
+    future->_sent_value = value;
     return iora_remote_call_soon(remote, &future->_remote, set_sent, future);
 }

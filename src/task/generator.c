@@ -12,31 +12,45 @@
  * (1) Between two nexts the generator waits in emit, and nothing but next, close, or the cancel of its root
  *     (its owner ends) wakes it. A deadline of its own that passes meanwhile is told by emit when it is asked
  *     again, so that it never runs behind its consumer's back.
- * (2) A generator that was cancelled as a whole emits no more.
+ * (2) A generator that was cancelled as a whole emits no more: also if it was cancelled already, by a deadline
+ *     that it has not heard of, and if it stands in a cleanup scope, which hides the cancel.
  */
 #include "task/task.h"
 
 /* ---- the generator's side ----------------------------------------------------------------------------------- */
 
 static void
-cancel_emit(struct iora__waiter *waiter)
+hear_when_asked(struct iora__waiter *waiter)
 {
-    if (waiter->_task->root_cancelled)
-        iora__waiter_grant(waiter, -ECANCELED);
+    (void)waiter;
 }
 
 static const struct iora__wait_class emitted = {.what = "its consumer to ask for more",
-                                                .cancel = cancel_emit};
+                                                .cancel = hear_when_asked};
+
+void
+iora__generator_cancelled(struct iora__task *task)
+{
+    if (task->wait._class == &emitted)
+        iora__waiter_grant(&task->wait, -ECANCELED);
+    else if (task->state == IORA__TASK_READY && !iora__link_is_linked(&task->ready._link))
+        iora__ready_push(task->loop, &task->ready); /* nobody has asked it yet; it must run to end */
+}
+
+/* 0 if it may hand something over. */
+static inline int
+check_emit(const struct iora__task *self)
+{
+    if (!self->is_generator)
+        return -EINVAL;
+    return self->consumer == NULL || self->root_cancelled ? -ECANCELED : 0;
+}
 
 static inline int
-emit(struct iora__task *self)
+hand_to_consumer(struct iora__task *self)
 {
     struct iora__task *const consumer = self->consumer;
 
-    if (!self->is_generator)
-        return -EINVAL;
-    if (consumer == NULL || self->root_cancelled)
-        return -ECANCELED;
     self->consumer = NULL;
     iora__waitq_remove(&consumer->wait);
     consumer->wait._class = NULL;
@@ -45,20 +59,28 @@ emit(struct iora__task *self)
     return iora__hand_over(self, consumer);
 }
 
-static IORA__SLOW int
-emit_slowly(struct iora__task *self)
+/* iora_emit() in two steps, between which it writes: who is refused must not have written. */
+int
+iora__emit_begin(void)
 {
-    const int rc = iora__enter_slowly(self);
+    struct iora__task *const self = iora__self();
+    const int rc = iora__enter(self);
 
-    return rc < 0 ? rc : emit(self);
+    return rc < 0 ? rc : check_emit(self);
+}
+
+int
+iora__emit_end(void)
+{
+    return hand_to_consumer(iora__self());
 }
 
 int
 iora_emit_ready(void)
 {
-    struct iora__task *const self = iora__self();
+    const int rc = iora__emit_begin();
 
-    return iora__may_enter(self) ? emit(self) : emit_slowly(self);
+    return rc < 0 ? rc : iora__emit_end();
 }
 
 /* ---- the consumer's side ------------------------------------------------------------------------------------- */
@@ -84,8 +106,16 @@ next_granted(struct iora__waiter *waiter, int rc)
     iora__wake(self, code);
 }
 
-static const struct iora__wait_class next_ends = {
-    .what = "a generator (both are cancelled)", .granted = next_granted, .holder = generator_of};
+static void
+cancel_generator(struct iora__waiter *waiter)
+{
+    iora__task_cancel(generator_of(waiter));
+}
+
+static const struct iora__wait_class next_ends = {.what = "a generator (both are cancelled)",
+                                                  .pass_on = cancel_generator,
+                                                  .granted = next_granted,
+                                                  .holder = generator_of};
 
 static void
 cancel_next(struct iora__waiter *waiter)
@@ -93,7 +123,7 @@ cancel_next(struct iora__waiter *waiter)
     waiter->_class = &next_ends;
     waiter->_rc = -ECANCELED;
     generator_of(waiter)->consumer = NULL;
-    iora__task_cancel(generator_of(waiter));
+    iora__cancel_pass_on(waiter);
 }
 
 static const struct iora__wait_class next = {.what = "a generator",
@@ -165,17 +195,32 @@ is_asleep(const struct iora__task *task)
            (task->state == IORA__TASK_READY && !iora__link_is_linked(&task->ready._link));
 }
 
+/* Who is cancelled before it even asks closes the generator all the same. */
+static int
+close_cancelled(struct iora__task *self, struct iora__task *task)
+{
+    if (task->state == IORA__TASK_DONE) {
+        iora__task_collect(task);
+        return -ECANCELED;
+    }
+    iora__task_cancel(task);
+    iora__waitq_push(&task->joiners, iora__wait_begin(self, &next_ends, task, NULL));
+    self->wait._rc = -ECANCELED;
+    return iora__park(self);
+}
+
 int
 iora_gen_next(iora_gen gen)
 {
     struct iora__task *const self = iora__self();
+    const int entered = iora__enter(self);
     struct iora__task *task;
     int rc;
 
-    if ((rc = iora__enter(self)) < 0)
-        return rc;
-    if ((task = find_own(gen, self, &rc)) == NULL)
-        return rc;
+    if (self == NULL || (task = find_own(gen, self, &rc)) == NULL)
+        return entered < 0 ? entered : rc;
+    if (entered < 0)
+        return close_cancelled(self, task);
     if (task->state == IORA__TASK_DONE)
         return take_end(self, task);
     iora__waitq_push(&task->joiners, iora__wait_begin(self, &next, task, NULL));

@@ -3,8 +3,8 @@
  *   OPEN --group_end--> CLOSING (members still run, and may still start others) --none left--> CLOSED
  *
  * A group is *stopped* when its members have been cancelled: by a failure (fail-fast), by the block's own
- * failure, by a cancel from outside while it closes, or by iora_group_cancel(). Nothing is started in a
- * stopped group.
+ * failure, by leaving the block before its end, by a cancel from outside while it closes, or by
+ * iora_group_cancel(). Nothing is started in a stopped group.
  *
  * The group's scope is open round the block, so that a member's failure reaches the block too. At the end the
  * scope goes first, and -ECANCELED that it caused becomes the group's first error.
@@ -38,9 +38,11 @@ iora_group_begin(iora_group *group, unsigned flags)
     group->_owner._flags = (uint8_t)flags;
     group->_waiters = (struct iora__waitq){NULL, NULL};
     group->_errors = NULL;
+    group->_last_error = NULL;
     group->_task = task;
     group->_rc_out = NULL;
     group->_rc = 0;
+    group->_finished = false;
     iora_timeout_begin(&group->_scope, IORA_FOREVER);
     group->_scope._is_group = true;
     if (task == NULL)
@@ -65,7 +67,7 @@ take_failure(iora_group *group, struct iora__task *member, int rc)
 {
     if (group->_owner._flags & IORA_GROUP_ISOLATE)
         return;
-    iora__error_append(&group->_errors, iora__error_of_end(member));
+    iora__error_append(&group->_errors, &group->_last_error, iora__error_of_end(member));
     member->error = NULL;
     if (group->_rc == 0)
         group->_rc = rc;
@@ -125,7 +127,7 @@ bool
 iora__group_member_done(iora_group *group, struct iora__task *member, bool awaited)
 {
     const int rc = iora__task_result(member);
-    const bool failed = rc < 0 && rc != IORA_E_TASK_CANCELED;
+    const bool failed = rc < 0 && member->result != -ECANCELED;
     bool collect = awaited;
 
     if (failed && !(awaited && (group->_owner._flags & IORA_GROUP_ISOLATE)))
@@ -146,12 +148,14 @@ iora_group_next(iora_group *group, iora_task *task, int *code)
     struct iora__link *link;
     int rc;
 
+    if (self != NULL && (rc = iora__enter(self)) < 0)
+        return rc;
     if (group->_owner._state == GROUP_CLOSED)
         return IORA_E_CLOSED;
     if (!keeps_ended(group))
         return -EINVAL;
-    if ((rc = iora__enter(self)) < 0)
-        return rc;
+    if (self == NULL)
+        return iora__enter(self);
     if ((link = iora__list_pop(&group->_ended)) != NULL) {
         struct iora__task *const member = iora__container_of(link, struct iora__task, sibling);
 
@@ -176,13 +180,20 @@ iora_group_cancel(iora_group *group)
 
 /* ---- the end ------------------------------------------------------------------------------------------------- */
 
-static const struct iora__wait_class group_ends = {.what = "its group to end (cancelled)"};
+static void
+stop_members(struct iora__waiter *waiter)
+{
+    stop(waiter->_object);
+}
+
+static const struct iora__wait_class group_ends = {.what = "its group to end (cancelled)",
+                                                   .pass_on = stop_members};
 
 static void
 cancel_end(struct iora__waiter *waiter)
 {
     waiter->_class = &group_ends;
-    stop(waiter->_object);
+    iora__cancel_pass_on(waiter);
 }
 
 static const struct iora__wait_class ending_group = {.what = "its group to end",
@@ -244,7 +255,7 @@ iora_group_end(iora_group *group, int rc)
     group->_owner._state = GROUP_CLOSED;
     drop_ended(group);
     (void)iora_timeout_end(&group->_scope, rc);
-    iora__error_give(self, group->_errors, group->_rc);
+    iora__error_give(self, group->_errors, rc, group->_rc);
     group->_errors = NULL;
     return outcome(group, self, rc);
 }
@@ -263,5 +274,7 @@ iora__group_open(iora_group *group, unsigned flags, int *rc)
 void
 iora__group_leave(iora_group *group)
 {
+    if (!group->_finished)
+        iora_group_cancel(group);
     *group->_rc_out = iora_group_end(group, *group->_rc_out);
 }

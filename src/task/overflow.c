@@ -34,8 +34,7 @@ say(const char *text)
 static bool
 is_in_guard(const struct iora__task *task, const char *address)
 {
-    const size_t slot_size = (size_t)1 << (task->stack_class + IORA__STACK_BITS_MIN);
-    const size_t guard_size = slot_size - iora__stack_size(task->stack_class);
+    const size_t guard_size = iora__stack_guard_size(task->stack_class);
 
     return address < task->stack_base && address >= task->stack_base - guard_size;
 }

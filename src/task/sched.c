@@ -87,9 +87,9 @@ iora__sched_make(iora_loop *loop)
 
 /* ---- stacks for tasks ---------------------------------------------------------------------------------- */
 
-static void task_main(struct iora__coro *coro);
+static void task_main(struct iora__coro *coro) __attribute__((noreturn));
 
-static int
+static inline int
 bind_stack(struct iora__task *task)
 {
     struct iora__sched *const sched = task->loop->sched;
@@ -100,7 +100,9 @@ bind_stack(struct iora__task *task)
         return rc;
     task->stack_slot = stack.slot;
     task->stack_base = stack.base;
-    iora__coro_make(&task->coro, stack.base, stack.size, task_main);
+    if (__builtin_expect(task->loop->debug, false))
+        iora__stack_clean(stack.base, task->stack_class);
+    iora__coro_make(&task->coro, stack.base, iora__stack_size(task->stack_class), task_main);
     return 0;
 }
 
@@ -212,7 +214,7 @@ iora__hand_over(struct iora__task *task, struct iora__task *next)
         return hand_over_later(task, next);
     if (__builtin_expect(!iora__coro_has_stack(&next->coro), 0))
         return switch_to_new(task, next);
-    make_current(loop, next);
+    loop->current = next; /* with the operations it had left: nobody else has had a turn */
     return iora__coro_switch(&task->coro, &next->coro);
 }
 
@@ -351,24 +353,38 @@ init_block(struct iora__task *task, int (*enter)(void *), const char *name)
     task->enter = enter;
 }
 
-static int
-make_task(iora_loop *loop, int (*enter)(void *), const char *name, struct iora__task **out)
+/* Why a task cannot be made in this thread as it stands; 0 once it can. */
+static IORA__SLOW int
+make_ready_for_tasks(iora_loop *loop)
 {
-    struct iora__task *task;
     int rc;
 
     if (loop == NULL)
         return IORA_E_NO_LOOP;
-    if (loop->debug && (rc = iora__loop_check(loop, "spawning a task")) < 0)
+    if ((rc = iora__loop_check(loop, "spawning a task")) < 0)
         return rc;
     if (loop->sched == NULL && (rc = iora__sched_make(loop)) < 0)
         return rc;
-    if ((task = iora__block_alloc(loop->sched)) == NULL)
-        return -ENOMEM;
+    return 0;
+}
+
+/* A made task, or NULL and why. */
+static inline struct iora__task *
+make_task(int (*enter)(void *), const char *name, int *rc)
+{
+    iora_loop *const loop = iora__running;
+    struct iora__task *task;
+
+    if (__builtin_expect(loop == NULL || loop->sched == NULL || loop->debug, 0) &&
+        (*rc = make_ready_for_tasks(loop)) < 0)
+        return NULL;
+    if ((task = iora__block_alloc(loop->sched)) == NULL) {
+        *rc = -ENOMEM;
+        return NULL;
+    }
     init_block(task, enter, name);
     loop->sched->alive++;
-    *out = task;
-    return 0;
+    return task;
 }
 
 static void
@@ -389,37 +405,47 @@ iora__task_discard(struct iora__task *task)
     iora__block_free(sched, task);
 }
 
-/* memcpy for the few words that arguments are, without a call. */
-static inline void
-copy_words(char *to, const char *from, size_t size)
+/* Arguments that do not fit into the block. */
+static IORA__SLOW iora_task
+keep_on_heap(struct iora__task *task, const void *arguments, size_t size)
 {
-    for (; size >= sizeof(uint64_t); size -= sizeof(uint64_t)) {
-        memcpy(to, from, sizeof(uint64_t));
-        to += sizeof(uint64_t);
-        from += sizeof(uint64_t);
+    if ((task->arguments = iora__alloc(size)) == NULL) {
+        iora__task_discard(task);
+        return iora__task_null(-ENOMEM);
     }
-    for (; size > 0; size--)
-        *to++ = *from++;
+    task->arguments_on_heap = true;
+    memcpy(task->arguments, arguments, size);
+    return iora__task_handle(task);
 }
 
 iora_task
 iora__task_make(int (*enter)(void *), const char *name, const void *arguments, size_t size)
 {
-    struct iora__task *task;
-    const int rc = make_task(iora__running, enter, name, &task);
+    int rc;
+    struct iora__task *const task = make_task(enter, name, &rc);
 
-    if (rc < 0)
+    if (task == NULL)
         return iora__task_null(rc);
+    if (size > sizeof task->u.arguments_inline)
+        return keep_on_heap(task, arguments, size);
     task->arguments = task->u.arguments_inline;
-    if (size > sizeof task->u.arguments_inline) {
-        if ((task->arguments = iora__alloc(size)) == NULL) {
-            iora__task_discard(task);
-            return iora__task_null(-ENOMEM);
-        }
-        task->arguments_on_heap = true;
+    /* A call of memcpy costs more than most arguments are worth. */
+    if (size <= sizeof(uint64_t)) {
+        for (size_t i = 0; i < size; i++)
+            task->u.arguments_inline[i] = ((const char *)arguments)[i];
+    } else {
+        memcpy(task->u.arguments_inline, arguments, size);
     }
-    copy_words(task->arguments, arguments, size);
     return iora__task_handle(task);
+}
+
+/* The current task, as one that starts others. A task that is ending takes no more children and does not
+ * suspend: what its error hook or a local's destructor starts is the run's, as from a callback. */
+static struct iora__task *
+spawner(const iora_loop *loop)
+{
+    return loop->current != NULL && loop->current->state == IORA__TASK_RUNNING ? loop->current
+                                                                              : NULL;
 }
 
 static struct iora__owner *
@@ -456,8 +482,11 @@ run_eagerly(struct iora__task *current, struct iora__task *task)
         iora__list_insert_before(loop->ready._link._next, &task->ready._link);
         return;
     }
+    const int16_t fuel = current->fuel;
     iora__list_insert_before(loop->ready._link._next, &current->ready._link);
     (void)iora__hand_over(current, task);
+    if (current->fuel > fuel)
+        current->fuel = fuel; /* nobody else has had a turn */
 }
 
 int
@@ -465,7 +494,7 @@ iora__task_adopt(struct iora__task *task, enum iora__go how, void *owner, size_t
                  const char *site)
 {
     struct iora__sched *const sched = task->loop->sched;
-    struct iora__task *const current = task->loop->current;
+    struct iora__task *const current = spawner(task->loop);
     int rc;
 
     if (how == IORA__GO_GROUP && (rc = iora__group_check(owner)) < 0)
@@ -480,6 +509,8 @@ iora__task_adopt(struct iora__task *task, enum iora__go how, void *owner, size_t
     if (current != NULL && current->locals != NULL)
         iora__locals_inherit(task, current);
     task->state = IORA__TASK_READY;
+    if (task->owner == &sched->run && sched->run._stopped)
+        iora__task_cancel(task);
     return 0;
 }
 
@@ -497,7 +528,7 @@ iora__task_start(enum iora__go how, void *owner, size_t stack_size, const char *
         return iora__task_null(rc);
     }
     if (how == IORA__GO_EAGER)
-        run_eagerly(task->loop->current, task);
+        run_eagerly(spawner(task->loop), task);
     else
         iora__ready_push(task->loop, &task->ready);
     return handle;
@@ -506,10 +537,10 @@ iora__task_start(enum iora__go how, void *owner, size_t stack_size, const char *
 iora_task
 iora_go_fn(int (*fn)(void *arg), void *arg, const char *name)
 {
-    struct iora__task *task;
-    const int rc = make_task(iora__running, fn, name, &task);
+    int rc;
+    struct iora__task *const task = make_task(fn, name, &rc);
 
-    if (rc < 0)
+    if (task == NULL)
         return iora__task_null(rc);
     task->arguments = arg;
     return iora__task_start(IORA__GO_CHILD, NULL, 0, name, iora__task_handle(task));
@@ -517,7 +548,7 @@ iora_go_fn(int (*fn)(void *arg), void *arg, const char *name)
 
 /* ---- ending ------------------------------------------------------------------------------------------------- */
 
-static void
+static IORA__SLOW void
 call_done_callbacks(struct iora__task *task)
 {
     iora_handle *handle = task->on_done, *first = NULL;
@@ -553,8 +584,8 @@ wake_joiners(struct iora__task *task)
     return collected;
 }
 
-void
-iora__task_collect(struct iora__task *task)
+static inline void
+collect(struct iora__task *task)
 {
     struct iora__sched *const sched = task->loop->sched;
 
@@ -568,9 +599,15 @@ iora__task_collect(struct iora__task *task)
 }
 
 void
+iora__task_collect(struct iora__task *task)
+{
+    collect(task);
+}
+
+void
 iora__task_drop(struct iora__task *task)
 {
-    if (task->result < 0 && iora__task_result(task) != IORA_E_TASK_CANCELED)
+    if (task->result < 0 && task->result != -ECANCELED)
         iora__error_report(task, "and nobody awaited it");
     iora__task_collect(task);
 }
@@ -626,13 +663,14 @@ become_done(struct iora__task *task)
     task->state = IORA__TASK_DONE;
     if (task->result < 0 && task->result != -ECANCELED)
         (void)iora__error_of_end(task);
-    call_done_callbacks(task);
+    if (task->on_done != NULL)
+        call_done_callbacks(task);
     awaited = wake_joiners(task);
     if (tell_owner(task, awaited))
-        iora__task_collect(task);
+        collect(task);
 }
 
-static void
+__attribute__((noreturn)) static inline void
 end(struct iora__task *task, int rc)
 {
     iora_loop *const loop = task->loop;
@@ -705,14 +743,17 @@ turn_until_ended(struct iora__sched *sched, const struct iora__owner *owner,
     return 0;
 }
 
-/* Cancel all that runs and wait for it. */
+/* Cancel all that runs, and what is started for the run meanwhile, and wait for it. */
 static int
 end_all(struct iora__sched *sched)
 {
     int rc;
 
+    sched->run._stopped = true;
     iora__owner_cancel(&sched->run);
-    if ((rc = turn_until_ended(sched, &sched->run, NULL)) < 0)
+    rc = turn_until_ended(sched, &sched->run, NULL);
+    sched->run._stopped = false;
+    if (rc < 0 && rc != IORA_E_FORKED)
         iora__loop_log(sched->loop, "%u tasks would not end: %s", sched->run._live,
                        iora_strerror(rc));
     return rc;

@@ -9,6 +9,10 @@
  *   - it waits: its wait is settled with the code, if nothing else settled it first;
  *   - it calls: the first call returns at once, later ones pass through the ready queue, so that others run;
  *   - after IORA__DEAF_AFTER deliveries the task is called deaf: told to the log, and each call costs 1 ms.
+ * A task that waits for others passes its cancel on to them. A chain of such waits may be long, so this goes by a
+ * list and not by recursion: who is cancelled while a cancel is being passed on is put at the list's end, linked
+ * by the `slot` of its waiter, which such waits do not use.
+ *
  * Deliveries are counted from when the task becomes cancelled to when it no longer is. A shield inside goes
  * on counting where the outside stood, and adds to it when it ends.
  *
@@ -98,6 +102,34 @@ sees_a_cancel(const struct iora__task *task)
     return task->root_cancelled;
 }
 
+/* How often the task had ignored, when the nearest shield was opened, what that hides. */
+static uint32_t
+ignored_outside(const struct iora__task *task)
+{
+    const iora_scope *scope = task->scope;
+
+    while (scope != NULL && !scope->_shield)
+        scope = scope->_parent;
+    return scope != NULL ? scope->_deliveries : 0;
+}
+
+void
+iora__cancel_pass_on(struct iora__waiter *waiter)
+{
+    struct iora__sched *const sched = waiter->_task->loop->sched;
+    struct iora__waiter *const last = sched->last_to_pass_on;
+
+    waiter->_slot = NULL;
+    sched->last_to_pass_on = waiter;
+    if (last != NULL) {
+        last->_slot = waiter;
+        return;
+    }
+    for (; waiter != NULL; waiter = waiter->_slot)
+        waiter->_class->pass_on(waiter);
+    sched->last_to_pass_on = NULL;
+}
+
 void
 iora__task_update(struct iora__task *task)
 {
@@ -107,11 +139,12 @@ iora__task_update(struct iora__task *task)
     if (cancelled == task->cancelled)
         return;
     task->cancelled = cancelled;
-    task->deliveries = 0;
+    task->deliveries = cancelled ? ignored_outside(task) : 0;
     task->fuel_full = cancelled ? 0 : IORA__FUEL;
     task->fuel = task->fuel_full;
     if (cancelled && wait->_class != NULL && wait->_class->cancel != NULL) {
-        task->deliveries = 1;
+        if (task->deliveries < IORA__DEAF_AFTER) /* what comes after is told where it is delivered */
+            task->deliveries++;
         wait->_class->cancel(wait);
     }
 }
@@ -123,10 +156,8 @@ iora__task_cancel(struct iora__task *task)
         return;
     task->root_cancelled = true;
     iora__task_update(task);
-    /* A generator that nobody has asked yet is in no queue; it must run to be able to end. */
-    if (task->is_generator && task->state == IORA__TASK_READY &&
-        !iora__link_is_linked(&task->ready._link))
-        iora__ready_push(task->loop, &task->ready);
+    if (task->is_generator)
+        iora__generator_cancelled(task);
 }
 
 int
@@ -177,8 +208,9 @@ open_scope(iora_scope *scope, bool shield)
 
     *scope = (iora_scope){._task = task, ._shield = shield, ._timer = {._fire = expire}};
     if (task != NULL) {
+        if (shield)
+            scope->_deliveries = task->cancelled ? task->deliveries : ignored_outside(task);
         scope->_parent = task->scope;
-        scope->_deliveries = task->deliveries;
         task->scope = scope;
     }
     return task;
@@ -221,8 +253,6 @@ iora_cleanup_begin(iora_scope *scope, iora_duration d)
         return;
     arm(scope, deadline_in(task, d), d._ns <= 0);
     iora__task_update(task);
-    if (scope->_deliveries > 0) /* one at once is all a task gets, however many shields it opens */
-        task->deliveries = 1;
 }
 
 /* Take the innermost scope off the chain. */
@@ -230,14 +260,14 @@ static void
 close_innermost(struct iora__task *task)
 {
     iora_scope *const scope = task->scope;
-    const uint32_t inside = task->deliveries;
+    const uint32_t inside = task->cancelled ? task->deliveries : scope->_deliveries;
 
     iora__loop_timer_clear(task->loop, &scope->_timer);
     task->scope = scope->_parent;
     scope->_task = NULL;
     iora__task_update(task);
     if (scope->_shield && task->cancelled)
-        task->deliveries = scope->_deliveries + inside;
+        task->deliveries = inside;
 }
 
 int

@@ -59,6 +59,12 @@ iora_task_set_name(iora_task handle, const char *name)
     return 0;
 }
 
+void
+iora__handle_waits(struct iora__ready *ready)
+{
+    (void)ready;
+}
+
 int
 iora_task_on_done(iora_task handle, iora_handle *callback, iora_callback_fn *fn, void *arg)
 {
@@ -67,10 +73,11 @@ iora_task_on_done(iora_task handle, iora_handle *callback, iora_callback_fn *fn,
 
     if (task == NULL)
         return rc;
-    if (iora_handle_is_pending(callback))
+    if (iora_handle_is_pending(callback) || callback->_ready._run == iora__handle_waits)
         return -EBUSY;
     if (task->state == IORA__TASK_DONE)
         return iora_call_soon(task->loop, callback, fn, arg);
+    callback->_ready._run = iora__handle_waits;
     callback->_fn = fn;
     callback->_arg = arg;
     callback->_next_remote = task->on_done;
@@ -131,6 +138,12 @@ task_that_has(struct iora__owner *owner)
         break;
     }
     return NULL;
+}
+
+struct iora__task *
+iora__task_owner(const struct iora__task *task)
+{
+    return task_that_has(task->owner);
 }
 
 static struct iora__task *

@@ -36,15 +36,19 @@ struct iora__wait_class {
     /* The waiter's scope was cancelled. Ends the wait by iora__waiter_grant(w, -ECANCELED), or lets it
      * go on, having changed _class to one that is not cancelled again. NULL: the wait goes on. */
     void (*cancel)(struct iora__waiter *waiter);
+    /* Of one that goes on: hand the cancel to what it waits for (iora__cancel_pass_on()). */
+    void (*pass_on)(struct iora__waiter *waiter);
     /* It was granted, and taken out of its queue. NULL: the task goes on with the code. Clauses of a
      * select and waits for several tasks have more to do. */
     void (*granted)(struct iora__waiter *waiter, int rc);
+    /* What it waited for has failed, and it is about to be told so: a chance to record why. May be NULL. */
+    void (*failed)(struct iora__waiter *waiter, int rc);
     /* The task that must act for this wait to end, if it is one known task; NULL if not. */
     struct iora__task *(*holder)(const struct iora__waiter *waiter);
     bool only_looks; /* waiting for a task this way does not collect it */
 };
 
-struct iora__local_node;
+struct iora__locals;
 struct iora__error_record;
 
 struct iora__task {
@@ -70,7 +74,7 @@ struct iora__task {
     iora_scope *scope; /* the innermost; NULL: only the root */
     struct iora__waitq joiners;
     iora_handle *on_done;
-    struct iora__local_node *locals;
+    struct iora__locals *locals;
     struct iora__error_record *error;
     struct iora__task *consumer; /* of a generator: who waits for it to emit; of a free block: the next */
     int32_t result;
@@ -107,6 +111,7 @@ struct iora__sched {
     struct iora__owner run; /* owns the main task, detached ones, and those of callbacks */
     uint64_t next_id, last_id; /* ids taken from the process's counter and not yet used */
     size_t alive;           /* tasks made and not yet collected */
+    struct iora__waiter *last_to_pass_on; /* scope.c: of the list of those; NULL: it is empty */
     struct iora__link starved; /* tasks whose stack could not be guarded; tried again by the timer */
     struct iora__timer starved_timer;
     bool starvation_told;
@@ -234,9 +239,14 @@ iora__waiter_grant(struct iora__waiter *waiter, int rc)
         class->granted(waiter, rc);
         return;
     }
+    if (rc < 0 && class->failed != NULL && waiter->_rc == 0)
+        class->failed(waiter, rc);
     waiter->_class = NULL;
     iora__wake(waiter->_task, waiter->_rc != 0 ? waiter->_rc : rc);
 }
+
+/* For a cancel handler: the wait goes on, and the cancel to what it waits for, by the class's pass_on. */
+void iora__cancel_pass_on(struct iora__waiter *waiter);
 
 /* A cancel handler for waits that just end. */
 void iora__wait_cancel(struct iora__waiter *waiter);
@@ -279,11 +289,22 @@ iora__task_result(const struct iora__task *task)
     return task->result == -ECANCELED ? IORA_E_TASK_CANCELED : task->result;
 }
 
+/* await.c: what awaiting does with a task that has ended, for select too: its code, and the record of a failure
+ * in the one who waited; the task is collected. The record alone, where ending wakes who waits. */
+int iora__task_take_result(struct iora__task *self, struct iora__task *task);
+void iora__error_note_await(struct iora__task *waiter, struct iora__task *awaited, int rc);
+
+/* task.c: the task that owns it, as a child or in a group; NULL if the run does. */
+struct iora__task *iora__task_owner(const struct iora__task *task);
+
 /* Cancel all that `owner` owns; wait, cancelled or not, until all of it has ended; forget what has. */
 void iora__owner_cancel(struct iora__owner *owner);
 int iora__owner_join(struct iora__task *task, struct iora__owner *owner);
 void iora__owner_drop_members(struct iora__owner *owner);
 void iora__owner_init(struct iora__owner *owner, enum iora__owner_kind kind);
+
+/* generator.c: it was cancelled as a whole; if it sleeps until it is asked, it must wake. */
+void iora__generator_cancelled(struct iora__task *task);
 
 /* group.c: a member has ended. True if the member is to be collected at once. */
 bool iora__group_member_done(iora_group *group, struct iora__task *member, bool awaited);
@@ -300,18 +321,45 @@ int iora__task_adopt(struct iora__task *task, enum iora__go how, void *owner, si
 void iora__task_discard(struct iora__task *task);
 void iora__task_resume(struct iora__ready *ready);
 
+/* task.c: what _run is while a handle waits for a task or a future, and is in no queue yet: so that it is not
+ * asked for twice. Never called. */
+void iora__handle_waits(struct iora__ready *ready);
+
 /* block.c: control blocks. */
-struct iora__task *iora__block_alloc(struct iora__sched *sched);
-void iora__block_free(struct iora__sched *sched, struct iora__task *task);
+int iora__blocks_refill(struct iora__sched *sched);
 void iora__blocks_release(struct iora__sched *sched);
+
+/* A block with an id; NULL without memory. */
+static inline struct iora__task *
+iora__block_alloc(struct iora__sched *sched)
+{
+    struct iora__task *task;
+
+    if ((sched->free_blocks == NULL || sched->next_id == sched->last_id) &&
+        iora__blocks_refill(sched) < 0)
+        return NULL;
+    task = sched->free_blocks;
+    sched->free_blocks = task->consumer;
+    task->id = sched->next_id++;
+    return task;
+}
+
+static inline void
+iora__block_free(struct iora__sched *sched, struct iora__task *task)
+{
+    task->id = 0;
+    task->state = IORA__TASK_FREE;
+    task->consumer = sched->free_blocks;
+    sched->free_blocks = task;
+}
 
 /* error.c: the error record. */
 void iora__error_note(struct iora__task *task, int code, struct iora__task *cause,
                       const char *format, ...) __attribute__((format(printf, 4, 5)));
 void iora__error_free(struct iora__error_record *record);
 struct iora__error_record *iora__error_of_end(struct iora__task *task);
-void iora__error_append(iora_error **list, struct iora__error_record *record);
-void iora__error_give(struct iora__task *task, iora_error *list, int code);
+void iora__error_append(iora_error **list, iora_error **last, struct iora__error_record *record);
+void iora__error_give(struct iora__task *task, iora_error *list, int own_code, int first_code);
 void iora__error_report(struct iora__task *task, const char *how);
 void iora__error_describe(const struct iora__task *task, char *text, size_t size);
 

@@ -13,6 +13,7 @@
  *     TEST            the loop of test_loop() is simulated: a virtual clock that jumps
  *     TEST_REAL       runs twice: "topic.name@epoll", and "...@late", where every operation completes late
  *     TEST_EVERYWHERE runs three times: @sim, @epoll, @late
+ *     TEST_TASK       as TEST, the body being a run's main task, so that it may suspend
  */
 #ifndef IORA_TESTS_TEST_H
 #define IORA_TESTS_TEST_H
@@ -49,6 +50,26 @@ void test_register(struct test *test);
 #define TEST(topic, name) TEST_IN(topic, name, TEST_SIM)
 #define TEST_REAL(topic, name) TEST_IN(topic, name, TEST_EPOLL | TEST_LATE)
 #define TEST_EVERYWHERE(topic, name) TEST_IN(topic, name, TEST_SIM | TEST_EPOLL | TEST_LATE)
+
+#define TEST_TASK_IN(topic_, name_, where_)                                                        \
+    static void in_task_##topic_##_##name_(void);                                                  \
+    static int main_of_##topic_##_##name_(void)                                                    \
+    {                                                                                              \
+        (void)test_ms(); /* begins at 0 */                                                         \
+        in_task_##topic_##_##name_();                                                              \
+        return 0;                                                                                  \
+    }                                                                                              \
+    IORA_ASYNC(main_of_##topic_##_##name_);                                                        \
+    TEST_IN(topic_, name_, where_)                                                                 \
+    {                                                                                              \
+        CHECK_EQ(test_run(main_of_##topic_##_##name_), 0);                                         \
+    }                                                                                              \
+    static void in_task_##topic_##_##name_(void)
+
+#define TEST_TASK(topic, name) TEST_TASK_IN(topic, name, TEST_SIM)
+#define TEST_TASK_REAL(topic, name) TEST_TASK_IN(topic, name, TEST_EPOLL | TEST_LATE)
+#define TEST_TASK_EVERYWHERE(topic, name)                                                          \
+    TEST_TASK_IN(topic, name, TEST_SIM | TEST_EPOLL | TEST_LATE)
 
 /* ---- checks ----------------------------------------------------------------------------------- */
 

@@ -1,0 +1,640 @@
+/* tests/fault/driver.c -- make the nth thing fail, for every n, in every scenario.
+ *
+ *     iora-faults [--list] [--jobs N] [--budget SECONDS] [--quiet] [--seed N] [PATTERN...]
+ *     iora-faults --scenario NAME --mode MODE --n N [--variant V]
+ *
+ * A *test* is a scenario in one mode (what goes wrong) on one backend; its name is "queues.fifo@late/call". It
+ * is a *sweep*: one run in which nothing goes wrong, then one for n = 1, 2, 3 ... (and each errno that system
+ * call may give) until a run comes to its end before the nth thing. A scenario is told its rules by fault.h.
+ *
+ *     this process --fork--> a worker per job, each taking the next test --fork--> a process per run
+ *
+ * The workers are forked before anything of the library ran, and every run from a worker, so each finds the
+ * library as a new process does; no run costs an exec. What they have to say is in shared memory.
+ *
+ * A run fails by a check, a crash, an alarm, a spin (turns of the loop far beyond those of the run without a
+ * fault). The second form above does one run again, in one process, as it is printed with each failure.
+ *
+ * The last line is `N passed, N failed`; a test that a budget left out or cut short is neither.
+ */
+#include "fault.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { JOBS_MAX = 64, TESTS_MAX = 4096, FAILURES_SHOWN = 3, NAME_MAX_ = 128 };
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { RUN_SECONDS = 30 };
+#else
+enum { RUN_SECONDS = 5 };
+#endif
+
+enum state { WAITING, RUNNING, SWEPT, CUT };
+
+struct test {
+    const struct scenario *scenario;
+    enum where where;
+    enum mode mode;
+    atomic_int state;
+    long runs;     /* in which something went wrong */
+    long failures; /* of these and of the run without a fault */
+    long cut_at;   /* the n that was to come when time was up */
+};
+
+/* What the workers and their runs share with this process. */
+static struct shared {
+    atomic_int next;
+    atomic_long runs;
+    atomic_long failed;
+    struct outcome outcomes[JOBS_MAX];
+    struct test tests[TESTS_MAX];
+} *shared;
+
+static struct {
+    const char *self;
+    char **patterns;
+    int pattern_count;
+    int jobs;
+    int test_count;
+    double budget; /* seconds; 0: no end */
+    bool quiet;
+    uint64_t seed;
+    struct timespec began;
+} driver = {.jobs = 2};
+
+static double
+seconds_since(const struct timespec *began)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - began->tv_sec) + (double)(now.tv_nsec - began->tv_nsec) / 1e9;
+}
+
+static bool
+time_is_over(void)
+{
+    return driver.budget > 0 && seconds_since(&driver.began) > driver.budget;
+}
+
+static bool
+on_terminal(void)
+{
+    return isatty(STDOUT_FILENO) != 0;
+}
+
+static void
+name_test(const struct test *test, char name[NAME_MAX_])
+{
+    (void)snprintf(name, NAME_MAX_, "%s.%s@%s/%s", test->scenario->topic, test->scenario->name,
+                   fault_where_name(test->where), fault_mode_names[test->mode]);
+}
+
+/* ---- one run ---------------------------------------------------------------------------------------- */
+
+/* A process for the run. Returns its status as waitpid(2) tells it. */
+static int
+run_in_child(const struct injection *injection, struct outcome *outcome)
+{
+    int status;
+    pid_t pid;
+
+    outcome->counted = 0;
+    outcome->turns = 0;
+    outcome->ended = outcome->fired = false;
+    outcome->variants = 0;
+    outcome->what[0] = outcome->text[0] = '\0';
+    if ((pid = fork()) == 0) {
+        alarm(RUN_SECONDS);
+        fault_run(injection, outcome);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) < 0) {
+        perror("iora-faults");
+        _exit(2);
+    }
+    return status;
+}
+
+static const char *
+verdict_of(int status, char text[64])
+{
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        return "took too long";
+    if (WIFSIGNALED(status))
+        (void)snprintf(text, 64, "ended by signal %d (%s)", WTERMSIG(status),
+                       strsignal(WTERMSIG(status)));
+    else
+        (void)snprintf(text, 64, "exit status %d", WEXITSTATUS(status));
+    return text;
+}
+
+/* Print what the run's process wrote to its stderr. */
+static void
+copy_output(int fd, FILE *to)
+{
+    char buffer[4096];
+    ssize_t n;
+
+    (void)lseek(fd, 0, SEEK_SET);
+    while ((n = read(fd, buffer, sizeof buffer)) > 0)
+        (void)!fwrite(buffer, 1, (size_t)n, to);
+    (void)lseek(fd, 0, SEEK_SET);
+    (void)!ftruncate(fd, 0);
+}
+
+static void
+print_command(const struct injection *injection, FILE *to)
+{
+    fprintf(to, "%s --scenario %s.%s@%s --mode %s --n %ld", driver.self,
+            injection->scenario->topic, injection->scenario->name,
+            fault_where_name(injection->where), fault_mode_names[injection->mode], injection->n);
+    if (injection->variant > 0)
+        fprintf(to, " --variant %d", injection->variant);
+    if (injection->seed != 0)
+        fprintf(to, " --seed %llu", (unsigned long long)injection->seed);
+    fprintf(to, "\n");
+}
+
+/* All of it in one write, since other workers print too. */
+static void
+tell_failure(const struct injection *injection, const struct outcome *outcome, int status, int output)
+{
+    char verdict[64], *text = NULL;
+    size_t size = 0;
+    FILE *const to = open_memstream(&text, &size);
+
+    if (to == NULL)
+        return;
+    fprintf(to, "%sFAILED  %s.%s@%s/%s", on_terminal() ? "\r\033[K" : "",
+            injection->scenario->topic, injection->scenario->name,
+            fault_where_name(injection->where), fault_mode_names[injection->mode]);
+    if (injection->n > 0)
+        fprintf(to, ", n = %ld", injection->n);
+    else
+        fprintf(to, ", without a fault");
+    if (outcome->what[0] != '\0')
+        fprintf(to, " (%s)", outcome->what);
+    fprintf(to, ": %s\n", verdict_of(status, verdict));
+    if (outcome->text[0] != '\0')
+        fprintf(to, "%s\n", outcome->text);
+    copy_output(output, to);
+    fprintf(to, "again:  ");
+    print_command(injection, to);
+    (void)fclose(to);
+    (void)!write(STDOUT_FILENO, text, size);
+    free(text);
+}
+
+/* ---- one test: a sweep --------------------------------------------------------------------------------- */
+
+struct sweep {
+    struct test *test;
+    struct injection injection;
+    struct outcome *outcome;
+    int output; /* where runs write to as their stderr */
+};
+
+/* The run without a fault is the same in all modes. */
+static bool
+is_first_of_its_kind(const struct test *test)
+{
+    return test == shared->tests || test[-1].scenario != test->scenario ||
+           test[-1].where != test->where;
+}
+
+/* True if the run went well. */
+static bool
+run_one(struct sweep *sweep, long n, int variant)
+{
+    int status;
+
+    sweep->injection.n = n;
+    sweep->injection.variant = variant;
+    status = run_in_child(&sweep->injection, sweep->outcome);
+    if (n > 0 && (sweep->outcome->fired || !sweep->outcome->ended)) {
+        sweep->test->runs++;
+        atomic_fetch_add(&shared->runs, 1);
+    }
+    if (status == 0)
+        return true;
+    if (sweep->test->failures++ < FAILURES_SHOWN && (n > 0 || is_first_of_its_kind(sweep->test)))
+        tell_failure(&sweep->injection, sweep->outcome, status, sweep->output);
+    return false;
+}
+
+/* Inject at n, with each errno; false if the run came to its end before n. */
+static bool
+sweep_at(struct sweep *sweep, long n)
+{
+    const struct outcome *const outcome = sweep->outcome;
+    int variants;
+
+    (void)run_one(sweep, n, 0);
+    if (outcome->ended && outcome->counted < n)
+        return false;
+    variants = outcome->variants;
+    for (int variant = 1; variant < variants; variant++)
+        (void)run_one(sweep, n, variant);
+    return true;
+}
+
+/* Run the whole test, or until time is over. After some failures more would tell nothing new. */
+static void
+sweep_all(struct test *test, struct outcome *outcome, int output)
+{
+    struct sweep sweep = {.test = test, .outcome = outcome, .output = output};
+
+    sweep.injection = (struct injection){.scenario = test->scenario,
+                                         .where = test->where,
+                                         .mode = test->mode,
+                                         .turn_limit = 1000000,
+                                         .seed = driver.seed};
+    if (!run_one(&sweep, 0, 0))
+        return;
+    sweep.injection.turn_limit = 10 * outcome->turns + 1000;
+    for (long n = 1; test->failures < FAILURES_SHOWN; n += test->scenario->every) {
+        if (time_is_over()) {
+            test->cut_at = n;
+            return;
+        }
+        if (!sweep_at(&sweep, n))
+            return; /* there was no nth */
+    }
+}
+
+/* ---- workers -------------------------------------------------------------------------------------------- */
+
+static void
+work(int index)
+{
+    const int output = memfd_create("output", MFD_CLOEXEC);
+    int at;
+
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)dup2(output, STDERR_FILENO);
+    while (!time_is_over() && (at = atomic_fetch_add(&shared->next, 1)) < driver.test_count) {
+        struct test *const test = &shared->tests[at];
+
+        atomic_store(&test->state, RUNNING);
+        sweep_all(test, &shared->outcomes[index], output);
+        if (test->failures > 0)
+            atomic_fetch_add(&shared->failed, 1);
+        atomic_store(&test->state, test->cut_at > 0 ? CUT : SWEPT);
+    }
+    _exit(0);
+}
+
+static int
+count_state(enum state state)
+{
+    int count = 0;
+
+    for (int i = 0; i < driver.test_count; i++)
+        count += atomic_load(&shared->tests[i].state) == (int)state;
+    return count;
+}
+
+static void
+show_progress(void)
+{
+    char name[NAME_MAX_] = "";
+    const int at = atomic_load(&shared->next) - 1;
+
+    if (!on_terminal())
+        return;
+    if (at >= 0 && at < driver.test_count)
+        name_test(&shared->tests[at], name);
+    printf("\r\033[K[%d/%d] %ld runs, %ld failed, %.0f s  %s", count_state(SWEPT),
+           driver.test_count, atomic_load(&shared->runs), atomic_load(&shared->failed),
+           seconds_since(&driver.began), name);
+    fflush(stdout);
+}
+
+/* Returns whether all workers ended as they should. */
+static bool
+run_workers(void)
+{
+    const struct timespec pause = {0, 100000000};
+    int left = driver.jobs;
+    bool well = true;
+
+    for (int i = 0; i < driver.jobs; i++) {
+        fflush(NULL);
+        const pid_t pid = fork();
+
+        if (pid == 0)
+            work(i);
+        if (pid < 0) {
+            perror("iora-faults");
+            exit(2);
+        }
+    }
+    while (left > 0) {
+        int status;
+        const pid_t pid = waitpid(-1, &status, WNOHANG);
+
+        if (pid > 0) {
+            left--;
+            well &= status == 0;
+            continue;
+        }
+        show_progress();
+        (void)nanosleep(&pause, NULL);
+    }
+    if (on_terminal())
+        printf("\r\033[K");
+    return well;
+}
+
+/* ---- what came of it ---------------------------------------------------------------------------------------- */
+
+static void
+print_row(const char *name, const long runs[MODES])
+{
+    long sum = 0;
+
+    printf("%-34s", name);
+    for (int mode = 0; mode < MODES; mode++) {
+        printf(" %6ld", runs[mode]);
+        sum += runs[mode];
+    }
+    printf(" %7ld\n", sum);
+}
+
+/* A row for each scenario, its backends together. */
+static void
+print_table(void)
+{
+    long sums[MODES] = {0};
+
+    printf("%-34s", "runs with a fault");
+    for (int mode = 0; mode < MODES; mode++)
+        printf(" %6s", fault_mode_names[mode]);
+    printf(" %7s\n", "sum");
+    for (const struct scenario *scenario = fault_scenarios; scenario != NULL;
+         scenario = scenario->next) {
+        long runs[MODES] = {0};
+        bool any = false;
+        char name[NAME_MAX_];
+
+        for (int i = 0; i < driver.test_count; i++) {
+            if (shared->tests[i].scenario == scenario) {
+                any = true;
+                runs[shared->tests[i].mode] += shared->tests[i].runs;
+                sums[shared->tests[i].mode] += shared->tests[i].runs;
+            }
+        }
+        (void)snprintf(name, sizeof name, "%s.%s%s", scenario->topic, scenario->name,
+                       scenario->every > 1 ? " *" : "");
+        if (any)
+            print_row(name, runs);
+    }
+    print_row("sum", sums);
+}
+
+static void
+print_notes(void)
+{
+    for (const struct scenario *scenario = fault_scenarios; scenario != NULL;
+         scenario = scenario->next) {
+        if (scenario->every > 1)
+            printf("* %s.%s: only every %ldth n\n", scenario->topic, scenario->name,
+                   scenario->every);
+    }
+    for (int i = 0; i < driver.test_count; i++) {
+        const struct test *const test = &shared->tests[i];
+        char name[NAME_MAX_];
+
+        name_test(test, name);
+        if (atomic_load(&test->state) == CUT)
+            printf("left out, for want of time: %s from n = %ld on\n", name, test->cut_at);
+        else if (atomic_load(&test->state) == WAITING)
+            printf("left out, for want of time: %s\n", name);
+    }
+}
+
+static int
+summarize(bool well)
+{
+    int passed = 0, failed = 0;
+
+    for (int i = 0; i < driver.test_count; i++) {
+        const struct test *const test = &shared->tests[i];
+        const int state = atomic_load(&test->state);
+
+        failed += test->failures > 0 || state == RUNNING;
+        passed += test->failures == 0 && state == SWEPT;
+    }
+    if (!driver.quiet)
+        print_table();
+    print_notes();
+    printf("%ld runs with a fault in %.1f s\n", atomic_load(&shared->runs),
+           seconds_since(&driver.began));
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed == 0 && passed > 0 && well ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* ---- which tests --------------------------------------------------------------------------------------------- */
+
+static bool
+matches(const struct test *test)
+{
+    char name[NAME_MAX_];
+
+    name_test(test, name);
+    for (int i = 0; i < driver.pattern_count; i++) {
+        if (fnmatch(driver.patterns[i], name, 0) == 0 || strstr(name, driver.patterns[i]) != NULL)
+            return true;
+    }
+    return driver.pattern_count == 0;
+}
+
+static bool
+exists(const struct test *test)
+{
+    return driver.test_count < TESTS_MAX - 1 && (test->scenario->where & test->where) &&
+           (test->mode != MODE_ORDER || test->where == SIM);
+}
+
+static void
+choose_tests(void)
+{
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) {
+        perror("iora-faults");
+        exit(2);
+    }
+    for (const struct scenario *scenario = fault_scenarios; scenario != NULL;
+         scenario = scenario->next) {
+        for (unsigned where = SIM; where <= LATE; where <<= 1) {
+            for (int mode = 0; mode < MODES; mode++) {
+                struct test *const test = &shared->tests[driver.test_count];
+
+                *test = (struct test){.scenario = scenario, .where = where, .mode = mode};
+                driver.test_count += exists(test) && matches(test);
+            }
+        }
+    }
+}
+
+static void
+list_tests(void)
+{
+    for (int i = 0; i < driver.test_count; i++) {
+        char name[NAME_MAX_];
+
+        name_test(&shared->tests[i], name);
+        printf("%s\n", name);
+    }
+}
+
+/* ---- one run again --------------------------------------------------------------------------------------------- */
+
+static struct {
+    const char *scenario;
+    const char *mode;
+    long n;
+    int variant;
+} again;
+
+static bool
+find_again(struct injection *injection)
+{
+    for (const struct scenario *scenario = fault_scenarios; scenario != NULL;
+         scenario = scenario->next) {
+        for (unsigned where = SIM; where <= LATE; where <<= 1) {
+            char name[NAME_MAX_];
+
+            (void)snprintf(name, sizeof name, "%s.%s@%s", scenario->topic, scenario->name,
+                           fault_where_name(where));
+            if ((scenario->where & where) && strcmp(name, again.scenario) == 0) {
+                injection->scenario = scenario;
+                injection->where = where;
+                for (int mode = 0; mode < MODES; mode++) {
+                    injection->mode = mode;
+                    if (again.mode == NULL || strcmp(fault_mode_names[mode], again.mode) == 0)
+                        return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
+/* In this process, for a debugger. */
+static int
+run_again(void)
+{
+    static struct injection injection;
+    static struct outcome outcome;
+
+    if (!find_again(&injection)) {
+        fprintf(stderr, "iora-faults: no such scenario and mode; --list shows them\n");
+        return 2;
+    }
+    injection.n = again.n;
+    injection.variant = again.variant;
+    injection.turn_limit = 1000000;
+    injection.seed = driver.seed;
+    injection.aloud = true;
+    alarm(RUN_SECONDS);
+    fault_run(&injection, &outcome);
+}
+
+/* ---- main -------------------------------------------------------------------------------------------------------- */
+
+static int
+usage(FILE *to, int code)
+{
+    fprintf(to,
+            "usage: iora-faults [--list] [--jobs N] [--budget SECONDS] [--quiet] [--seed N] "
+            "[PATTERN...]\n"
+            "       iora-faults --scenario NAME --mode MODE --n N [--variant V] [--seed N]\n"
+            "Makes the nth thing go wrong, for every n, in the tests whose names match a pattern "
+            "(all without\none), or once more in the one that is named. The modes:\n");
+    for (int mode = 0; mode < MODES; mode++)
+        fprintf(to, "  %-7s %s\n", fault_mode_names[mode], fault_mode_texts[mode]);
+    return code;
+}
+
+/* The option's argument as a number, if it is this option. */
+static bool
+takes_number(char **argv, int argc, int *at, const char *option, double *number)
+{
+    char *end;
+
+    if (strcmp(argv[*at], option) != 0 || *at + 1 >= argc)
+        return false;
+    *number = strtod(argv[++*at], &end);
+    if (*end != '\0' || *number < 0)
+        exit(usage(stderr, 2));
+    return true;
+}
+
+static bool
+takes_text(char **argv, int argc, int *at, const char *option, const char **text)
+{
+    if (strcmp(argv[*at], option) != 0 || *at + 1 >= argc)
+        return false;
+    *text = argv[++*at];
+    return true;
+}
+
+int
+main(int argc, char **argv)
+{
+    bool list = false;
+
+    driver.self = argv[0];
+    (void)clock_gettime(CLOCK_MONOTONIC, &driver.began);
+    for (int i = 1; i < argc; i++) {
+        double number;
+
+        if (strcmp(argv[i], "--list") == 0) {
+            list = true;
+        } else if (strcmp(argv[i], "--quiet") == 0) {
+            driver.quiet = true;
+        } else if (takes_number(argv, argc, &i, "--jobs", &number)) {
+            driver.jobs = (int)number;
+        } else if (takes_number(argv, argc, &i, "--budget", &number)) {
+            driver.budget = number;
+        } else if (takes_number(argv, argc, &i, "--seed", &number)) {
+            driver.seed = (uint64_t)number;
+        } else if (takes_number(argv, argc, &i, "--n", &number)) {
+            again.n = (long)number;
+        } else if (takes_number(argv, argc, &i, "--variant", &number)) {
+            again.variant = (int)number;
+        } else if (takes_text(argv, argc, &i, "--scenario", &again.scenario) ||
+                   takes_text(argv, argc, &i, "--mode", &again.mode)) {
+            continue;
+        } else if (strcmp(argv[i], "--help") == 0) {
+            return usage(stdout, EXIT_SUCCESS);
+        } else if (argv[i][0] == '-') {
+            return usage(stderr, 2);
+        } else {
+            driver.patterns = argv + i;
+            driver.pattern_count = argc - i;
+            break;
+        }
+    }
+    if (driver.jobs < 1 || driver.jobs > JOBS_MAX)
+        return usage(stderr, 2);
+    if (again.scenario != NULL)
+        return run_again();
+    choose_tests();
+    if (list) {
+        list_tests();
+        return EXIT_SUCCESS;
+    }
+    return summarize(run_workers());
+}
