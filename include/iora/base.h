@@ -37,7 +37,7 @@
 /* IORA_API: part of the library's interface.  IORA_MUST_USE: what it returns is data, a permit,
  * ownership or a task, and dropping it unread is a bug the compiler should name. */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
-#define IORA_API __attribute__((visibility("default"), noplt)) /* a call less 1 ns: no second jump */
+#define IORA_API __attribute__((visibility("default"), noplt)) /* a call without the jump through the PLT */
 #else
 #define IORA_API __attribute__((visibility("default")))
 #endif
@@ -60,7 +60,7 @@ enum iora_error_code {
     IORA_E_BROKEN = -4106,        /* the barrier was broken while or before the caller waited */
     IORA_E_FORKED = -4107,        /* the loop belongs to the parent process of this one */
     IORA_E_WRONG_THREAD = -4108,  /* the loop or object belongs to another thread */
-    IORA_E_STACK_LIMIT = -4109    /* no further stack may be mapped; the log hook was told which limit */
+    IORA_E_STACK_LIMIT = -4109    /* no further stack can be guarded on this kernel; the log says why */
 };
 
 /** The code's name, "EAGAIN" or "IORA_E_CLOSED"; "OK" for values >= 0, "UNKNOWN" for no code of

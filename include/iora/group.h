@@ -65,7 +65,8 @@ IORA_API int iora_group_begin(iora_group *group, unsigned flags);
  * Wait until all members have ended, and close the group. If rc, the block's own result, is an error the
  * members are cancelled first.
  *
- * Returns   the first error of block and members; -ECANCELED if a scope outside the group was cancelled;
+ * Returns   if a scope outside the group was cancelled, the block's own error or else -ECANCELED; otherwise
+ *           the first error of block and members;
  *           else 0, also after iora_group_cancel().
  * Suspends  while members run. Always completes: a cancel cancels the members.
  */

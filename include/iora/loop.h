@@ -57,9 +57,10 @@ typedef struct iora_loop_options {
     iora_backend backend; /* default: epoll */
     bool complete_late;   /* no operation finishes on the spot: shows that a program can bear it */
     uint64_t seed;        /* not 0: ready things run in an order drawn from this seed (sim only) */
-    size_t stack_size;    /* bytes of address space per task; default 256 KiB, at least 16 KiB */
-    bool overflow_report; /* take SIGSEGV to name the task that overflowed its stack (with
-                             IORA_DEBUG=1: default) */
+    size_t stack_size;    /* bytes of address space per task, guard included, rounded up to a power of
+                             two; 16 KiB to 1 GiB, default 256 KiB */
+    bool overflow_report; /* take SIGSEGV to name the task that overflowed its stack; on with
+                             `debug` */
     bool debug;           /* as with IORA_DEBUG=1 in the environment */
     iora_error_hook *on_error; /* default: one line to stderr */
     iora_log_hook *on_log;     /* default: stderr */
@@ -177,7 +178,9 @@ IORA_API int iora_call_at(iora_loop *loop, iora_timer *timer, iora_instant when,
                           iora_callback_fn *fn, void *arg);
 
 /** Make sure that the callback does not run (any more). Returns true if it was pending, false if it
- *  had begun already or was never asked for. The memory is free for use. Loop's thread. */
+ *  had begun already or was never asked for. The memory is free for use, unless the handle is on its way
+ *  from another thread, or was given to iora_task_on_done() or iora_future_on_done() and is not yet
+ *  pending. Loop's thread. */
 IORA_API bool iora_handle_cancel(iora_handle *handle);
 IORA_API bool iora_timer_cancel(iora_timer *timer);
 
@@ -209,7 +212,8 @@ IORA_API void iora_watcher_init(iora_watcher *watcher, iora_loop *loop, int fd);
  *
  * Returns 0; -EBADF for no open descriptor; -EPERM for one that is always ready and cannot be
  * watched (regular files, directories, /dev/null); -ENOTSUP with the sim backend; -ENOMEM, -ENOSPC
- * (epoll_ctl(2)); IORA_E_WRONG_THREAD in debug mode. Loop's thread.
+ * (epoll_ctl(2)); IORA_E_FORKED; IORA_E_CLOSED when the loop is gone; IORA_E_WRONG_THREAD in debug mode.
+ * Loop's thread.
  */
 IORA_API int iora_watcher_on_readable(iora_watcher *watcher, iora_callback_fn *fn, void *arg);
 IORA_API int iora_watcher_on_writable(iora_watcher *watcher, iora_callback_fn *fn, void *arg);
@@ -224,7 +228,8 @@ IORA_API void iora_watcher_close(iora_watcher *watcher);
  * Open a way into the loop for other threads. While one is open the loop counts as something that
  * can still be woken, so a program that waits for it is not deadlocked.
  *
- * Returns 0 and the remote in *out; -ENOMEM; what eventfd(2) says (-EMFILE). Loop's thread. The
+ * Returns 0 and the remote in *out; -ENOMEM; what eventfd(2) says (-EMFILE); IORA_E_FORKED;
+ * IORA_E_WRONG_THREAD in debug mode. Loop's thread. The
  * remote may be used by several threads at once and outlives the loop.
  */
 IORA_API IORA_MUST_USE int iora_remote_open(iora_loop *loop, iora_remote **out);

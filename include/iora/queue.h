@@ -60,7 +60,7 @@ typedef struct iora_queue {
 /* clang-format on */
 
 /** Free the memory of the items, which are dropped. -EBUSY if somebody waits; nothing is done then. The
- *  queue is empty and usable afterwards. */
+ *  queue is empty afterwards and can be used on; one that was shut down stays so. */
 IORA_API int iora_queue_destroy(iora_queue *queue);
 
 /** Put a copy of *item. 0; -ENOMEM; IORA_E_SHUTDOWN. Suspends while the queue is full. */

@@ -13,7 +13,7 @@
  *     }
  *
  * What a clause did not win has not happened: no item left its queue, no permit its semaphore. If several
- * can happen at once the first of them does. Clauses live in the caller's frame; nothing is allocated.
+ * can happen at once the first of them does; a descriptor only if no other clause can. Clauses live in the caller's frame; nothing is allocated.
  */
 #ifndef IORA_SELECT_H
 #define IORA_SELECT_H
@@ -64,7 +64,8 @@ struct iora_clause {
  */
 IORA_API int iora_select(iora_clause *clauses, size_t n);
 
-/** Each as the function it is named after; a clause for a task collects it if it happens. */
+/** Each as the function it is named after; a clause for a task collects it if it happens, a duration counts from
+ *  each iora_select() anew. */
 IORA_API iora_clause iora_on_get(iora_queue *queue, void *item);
 IORA_API iora_clause iora_on_put(iora_queue *queue, const void *item);
 IORA_API iora_clause iora_on_receive(iora_channel *channel, void *item);

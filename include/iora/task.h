@@ -21,7 +21,8 @@
  *            null handle of a failed spawn answers everywhere with the spawn's error, -ENOMEM mostly.
  * Cancel     A function documented as suspending looks at its scope (iora/scope.h) at entry, even if
  *            it could finish at once: cancelled, it returns -ECANCELED and has done nothing. That
- *            code means exactly: your scope was cancelled, unwind. A task that somebody else
+ *            code means exactly: your scope was cancelled, unwind. (What joins, await and gather and the
+ *            next of a generator, cancels and joins what it was given even then.) A task that somebody else
  *            cancelled is IORA_E_TASK_CANCELED to those who await it.
  * Errors     Every suspending function may also return IORA_E_NO_LOOP or IORA_E_NO_TASK, if it is
  *            called outside of a task: not repeated below.
@@ -49,7 +50,8 @@ IORA_BEGIN
  *
  * Returns what f returned. -EBUSY if this thread runs a loop already; -EDEADLK if the program came
  * to a point where nothing could ever wake it: the log hook was told who waits for what, and all
- * tasks were cancelled and joined; what iora_loop_new() says.
+ * tasks were cancelled and joined; IORA_E_FORKED in a forked child of the loop's process; what
+ * iora_loop_new() says; or what polling fails with, if it does a thousand times in a row.
  */
 #define iora_run(...)                                                                              \
     __extension__({                                                                                \
@@ -141,21 +143,21 @@ IORA_API int iora_gather_all_n(int *codes, const iora_task *tasks, size_t n);
     })
 
 /** When iora_wait() has seen enough. */
-typedef enum iora_wait_for_what {
+typedef enum iora_wait_until {
     IORA_ALL_COMPLETED,
     IORA_FIRST_COMPLETED,
     IORA_FIRST_ERROR /* or all completed, if none fails */
-} iora_wait_for_what;
+} iora_wait_until;
 
 /**
  * Wait until some of the tasks have ended, collecting none.
  *
  * Returns   how many have ended (see iora_task_is_done()); -ESRCH or the spawn's error if one of them
- *           was none to begin with; -ENOMEM for more than 16 tasks if memory ran out.
+ *           was none to begin with; -EDEADLK for the current task; -ENOMEM for more than 16 tasks if memory ran out.
  * Suspends  unless the condition holds.
  * Cancel    -ECANCELED; the tasks go on.
  */
-IORA_API int iora_wait(const iora_task *tasks, size_t n, iora_wait_for_what what);
+IORA_API int iora_wait(const iora_task *tasks, size_t n, iora_wait_until what);
 
 /** Wait for a task as iora_await() does, but let a cancel end the waiting only: -ECANCELED at once, and
  *  the task goes on, uncollected. asyncio's shield(). */
@@ -163,23 +165,25 @@ IORA_API int iora_shield(iora_task task);
 
 /* ---- giving way, and time ---------------------------------------------------------------------- */
 
-/** Let everything that is ready run first. Returns 0 or -ECANCELED. Suspends always. */
+/** Let everything that is ready run first. Returns 0 or -ECANCELED. Suspends, unless it is
+ *  cancelled. */
 IORA_API int iora_yield(void);
 
-/** Sleep for at least d; for d <= 0 as iora_yield(). Returns 0 or -ECANCELED. Suspends always. */
+/** Sleep for at least d; for d <= 0 as iora_yield(). Returns 0 or -ECANCELED. Suspends, unless it is
+ *  cancelled. */
 IORA_API int iora_sleep(iora_duration d);
 
 /** Sleep until an instant of the loop's clock is reached, as iora_sleep(). */
 IORA_API int iora_sleep_until(iora_instant when);
 
-/** The running loop's clock, read now. -: the instant 0 if no loop runs in this thread. */
+/** The running loop's clock, read now; the instant 0 if no loop runs in this thread. */
 IORA_API iora_instant iora_now(void);
 
 /**
  * Wait until a descriptor of yours can be read or written. It is not changed and stays yours.
  *
  * Returns   0; at once for files that are always ready (regular ones, /dev/null); -EBADF; -ENOTSUP in
- *           a simulated loop; what epoll_ctl(2) says; -ECANCELED.
+ *           a simulated loop; IORA_E_FORKED; what epoll_ctl(2) says; -ECANCELED.
  * Suspends  unless it fails or the file is always ready.
  */
 IORA_API int iora_wait_readable(int fd);

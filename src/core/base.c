@@ -22,7 +22,7 @@ static const struct {
     {IORA_E_BROKEN, "IORA_E_BROKEN", "the barrier is broken"},
     {IORA_E_FORKED, "IORA_E_FORKED", "the event loop belongs to the parent process"},
     {IORA_E_WRONG_THREAD, "IORA_E_WRONG_THREAD", "the object belongs to another thread's event loop"},
-    {IORA_E_STACK_LIMIT, "IORA_E_STACK_LIMIT", "no further stack can be mapped"},
+    {IORA_E_STACK_LIMIT, "IORA_E_STACK_LIMIT", "no further stack can be guarded on this kernel"},
 };
 
 enum { OWN_ERRORS = sizeof own_errors / sizeof own_errors[0] };

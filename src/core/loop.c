@@ -3,11 +3,11 @@
  * A *turn* is: poll, take mail, fire timers, drain.
  *
  *   poll     ask the backend, which delivers what has finished. If something is ready the poll does
- *            not wait, and if moreover no op is pending it is left out.
+ *            not wait, and if moreover no op is pending and no mail has come it is left out.
  *   mail     callbacks that other threads sent (remote.c)
  *   timers   those that are due make their owners ready
  *   drain    run what is ready, first in first out, until nothing is or the *slice* is used up. A
- *            task that suspends switches straight to the next ready task (task/task.c) and does not
+ *            task that suspends switches straight to the next ready task (task/sched.c) and does not
  *            come back here; it counts the slice down itself.
  *
  * Invariants:
@@ -16,7 +16,8 @@
  * (2) Callbacks run here, on the loop's own stack, with no current task.
  * (3) A thread runs at most one loop at a time; `iora__running` says which. run_once() of another
  *     loop from within a callback is refused, since the outer one's ready queue would stand still.
- * (4) Everything hangs from the loop. The exception is that one thread-local.
+ * (4) Everything hangs from the loop. The exceptions are that thread-local, the list of blocks in
+ *     task/block.c, and the handler in task/overflow.c.
  *
  * Seeded order (sim): the slice is kept below zero, so that no task switches straight to another, and drain
  * picks a random one of the first 16 that are ready.

@@ -5,7 +5,7 @@
  * sender that finds the stack empty wakes the loop: one write to an eventfd for a whole batch.
  *
  * The mailbox lives for as long as anybody can reach it: the loop and each open remote hold a
- * reference, and the last one frees it, eventfd included (reliability class F1: close against wake).
+ * reference, and the last one frees it, eventfd included.
  * A loop that goes leaves the mark CLOSED in place of the stack; senders find it and say so.
  *
  *     senders:  head = h;  do h->next = head; while (!cas(&stack, head, h));  if (head == 0) wake
@@ -13,7 +13,7 @@
  *
  * Invariants:
  * (1) A push that found the stack empty is followed by a wake. The backend sees each write to the
- *     eventfd as an edge, so the counter is not read and no call waits for a later one's wake.
+ *     eventfd as an edge, and its counter is the backend's, to drain or to leave, and no call waits for a later one's wake.
  * (2) Nobody touches a handle between its push and its run but the loop.
  * (3) Pushing takes no lock and is async-signal-safe.
  *

@@ -25,9 +25,8 @@
  * setting allocates nothing and cannot fail, and clearing a random one of a million touches three
  * cache lines.
  *
- * Rejected: a 4-ary heap (measured while designing: 25 ns for set and clear, as here, but 276 ns to
- * clear and set a random one of a million, and its array must grow, so that sleeping could fail for
- * want of memory); a pairing heap (no array, but one pop after a million insertions merges them all).
+ * Rejected: a 4-ary heap (as fast, docs/design/timers.md has both; but its array must grow, so that
+ * sleeping could fail for want of memory); a pairing heap (no array, but one pop after a million insertions merges them all).
  * Cf. Varghese and Lauck 1987; tokio's time driver, which stops at a millisecond.
  */
 #include "core/timers.h"

@@ -11,9 +11,9 @@
  *
  * Floating-point control words are not saved: they are the thread's, as errno is.
  *
- * One file per machine implements this: switch_x86_64.S, switch_aarch64.S, and switch_ucontext.c for the
- * rest. Sanitizers need to be told of every switch, before and after; their builds take a second path that
- * is a call (fiber.c), and so does ucontext.
+ * One file per machine implements this: switch_x86_64.S, switch_aarch64.S, and coro.c with ucontext
+ * for the rest. Sanitizers need to be told of every switch, before and after; their builds take a second path that
+ * is a call (coro.c), and so does ucontext.
  */
 #ifndef IORA_CORO_CONTEXT_H
 #define IORA_CORO_CONTEXT_H

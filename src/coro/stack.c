@@ -1,7 +1,7 @@
 /* coro/stack.c -- address space for a million stacks.
  *
  * Words. A *slab* is one mapping of up to 1,024 *slots* of one size; a slot is a stack with its *guard*,
- * 16 KiB at the low end that faults when it is touched. A slot is *claimed* when a task is spawned and
+ * 16 KiB (4 KiB of stacks up to 32 KiB) at the low end that faults when it is touched. A slot is *claimed* when a task is spawned and
  * *bound* when the task first runs; most tasks that return at once share a few slots this way, and those
  * that wait cost a page each.
  *
@@ -250,11 +250,19 @@ guard_eight(struct iora__stack_class *class, int class_index, uint32_t slot)
 
 /* ---- claims and stacks ---------------------------------------------------------------------------- */
 
-static void
-update_limit(struct iora__stack_class *class)
+/* How many slots of all classes are guarded by mprotect, or are claimed and will be. */
+static uint32_t
+count_protected(const struct iora__stacks *stacks)
 {
-    class->limit = class->by_mprotect && class->capacity > MPROTECT_CAP ? MPROTECT_CAP
-                                                                        : class->capacity;
+    uint32_t count = 0;
+
+    for (int i = 0; i < IORA__STACK_CLASSES; i++) {
+        const struct iora__stack_class *const class = &stacks->classes[i];
+
+        if (class->by_mprotect)
+            count += class->fresh > class->claimed ? class->fresh : class->claimed;
+    }
+    return count;
 }
 
 int
@@ -265,8 +273,10 @@ iora__stack_reserve_slowly(struct iora__stacks *stacks, int class_index)
 
     if (class->claimed == class->capacity && (rc = add_slab(stacks, class_index)) < 0)
         return rc;
-    update_limit(class);
-    if (class->by_mprotect && class->claimed >= MPROTECT_CAP) {
+    /* With mprotect only slots that are guarded already are claimed without being counted. */
+    class->limit = class->by_mprotect ? class->fresh : class->capacity;
+    if (class->by_mprotect && class->claimed >= class->fresh &&
+        count_protected(stacks) >= MPROTECT_CAP) {
         stacks->log(stacks->log_arg,
                     "no further stack can be guarded: this kernel has no MADV_GUARD_INSTALL (Linux "
                     "6.13), and its limit of mappings (vm.max_map_count) ends mprotect guards at "

@@ -417,10 +417,10 @@ iora_select(iora_clause *clauses, size_t n)
     struct select select = {.self = self, .clauses = clauses, .count = n};
     int rc;
 
-    if (n == 0 || n > CLAUSES_MAX)
-        return -EINVAL;
     if ((rc = iora__enter(self)) < 0)
         return rc;
+    if (n == 0 || n > CLAUSES_MAX)
+        return -EINVAL;
     if ((rc = try_all(clauses, n, self)) != -EAGAIN)
         return rc;
     start_all(&select);
@@ -537,9 +537,8 @@ iora_on_writable(int fd)
 iora_clause
 iora_on_sleep(iora_duration d)
 {
-    iora_clause clause = make(&time_clause, NULL, &clause);
+    iora_clause clause = make(&time_clause, NULL, (void *)(uintptr_t)1); /* see try_time() */
 
-    clause._slot = (void *)(uintptr_t)1; /* see try_time() */
     clause._when_ns = d._ns;
     return clause;
 }

@@ -1,7 +1,7 @@
 /* sys/alloc.h -- memory from the heap, through the allocation seam.
  *
  * All of the library's heap memory comes from here and goes back here. Sizes that come from outside
- * are multiplied by iora__alloc_array(), which refuses what does not fit (reliability class F17).
+ * are multiplied by iora__alloc_array(), which refuses what does not fit.
  */
 #ifndef IORA_SYS_ALLOC_H
 #define IORA_SYS_ALLOC_H

@@ -16,7 +16,7 @@ int iora__sys_epoll_ctl(int epoll, int operation, int fd, uint32_t events, uint6
 /* Wait for timeout_ns at most (negative: for ever). Where the kernel has no epoll_pwait2 (before
  * 5.11, or a sandbox refuses it) the timeout is rounded up to milliseconds. */
 int iora__sys_epoll_wait(int epoll, struct epoll_event *events, int max, int64_t timeout_ns);
-/* Wait until fd is readable, for timeout_ns at most (negative: for ever). 1 if it is, else 0. */
+/* Wait until fd is readable, for timeout_ns at most (negative: for ever). 1 if it is, 0 if not, -errno. */
 int iora__sys_wait_readable(int fd, int64_t timeout_ns);
 
 /* A non-blocking event counter; its signal and drain. Signalling is async-signal-safe. */

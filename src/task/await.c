@@ -26,16 +26,17 @@ iora__task_find(iora_task handle, int *rc)
     struct iora__task *const task = handle._block;
 
     if (task == NULL) {
-        *rc = iora_task_error(handle);
+        *rc = handle._id != 0 ? iora_task_error(handle) : -ESRCH; /* all zero: it was never one */
         return NULL;
     }
     if (task->id != handle._id) {
         *rc = -ESRCH;
         return NULL;
     }
-    if (task->loop != iora__running && iora__running != NULL) {
-        *rc = IORA_E_WRONG_THREAD;
-        return NULL;
+    if (task->loop != iora__running) {
+        *rc = iora__running != NULL ? IORA_E_WRONG_THREAD
+                                    : iora__loop_check(task->loop, "a function that takes a task");
+        return *rc < 0 ? NULL : task;
     }
     *rc = 0;
     return task;
@@ -229,7 +230,7 @@ struct join {
     int rc;       /* the first error */
     size_t done;  /* wait's: how many have ended */
     bool failed;  /* wait's: whether one of them failed */
-    iora_wait_for_what what;
+    iora_wait_until what;
     struct iora__waiter inline_waiters[INLINE_WAITERS];
 };
 
@@ -491,13 +492,16 @@ static const struct iora__wait_class waiting = {.what = "some of several tasks",
                                                 .cancel = iora__wait_cancel};
 
 static int
-check_all(const iora_task *tasks, size_t n)
+check_all(const struct iora__task *self, const iora_task *tasks, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         int rc;
+        const struct iora__task *const task = iora__task_find(tasks[i], &rc);
 
-        if (iora__task_find(tasks[i], &rc) == NULL)
+        if (task == NULL)
             return rc;
+        if (task == self)
+            return -EDEADLK;
     }
     return 0;
 }
@@ -525,13 +529,13 @@ wait_joined(struct join *join, const iora_task *tasks)
 }
 
 int
-iora_wait(const iora_task *tasks, size_t n, iora_wait_for_what what)
+iora_wait(const iora_task *tasks, size_t n, iora_wait_until what)
 {
     struct iora__task *const self = iora__self();
     struct join join;
     int rc;
 
-    if ((rc = iora__enter(self)) < 0 || (rc = check_all(tasks, n)) < 0 ||
+    if ((rc = iora__enter(self)) < 0 || (rc = check_all(self, tasks, n)) < 0 ||
         (rc = join_init(&join, self, n)) < 0)
         return rc;
     join.what = what;

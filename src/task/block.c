@@ -9,8 +9,7 @@
  * fault per 5,000 and not per ten, and blocks share one entry of the translation cache. Blocks are prepared a
  * few at a time, so that memory is touched when it is needed.
  *
- * That list, with the counter of ids, is the one mutable global of the library beside the running loop's
- * thread-local. It is touched when a loop needs a slab or goes, under a mutex.
+ * That list, with the counter of ids, is a mutable global, one of the three that core/loop.c names. It is touched when a loop needs a slab or goes, under a mutex.
  */
 #include "task/task.h"
 

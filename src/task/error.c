@@ -223,9 +223,12 @@ append_chain(char *text, size_t size, const iora_error *error)
 void
 iora__error_describe(const struct iora__task *task, char *text, size_t size)
 {
+    const iora_error *const error = task->error != NULL ? &task->error->error : NULL;
+
     text[0] = '\0';
-    if (task->result < 0 && task->error != NULL)
-        append_chain(text, size, &task->error->error);
+    if (error != NULL && error->code == task->result &&
+        (error->cause != NULL || strcmp(error->what, iora_strerror(error->code)) != 0))
+        append_chain(text, size, error);
 }
 
 void

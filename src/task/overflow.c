@@ -4,8 +4,9 @@
  * it has tasks. A fault in the guard of the current task's stack is told on stderr, with the task's name and
  * where it was spawned; then, as for every other fault, whatever handled SIGSEGV before does so.
  *
- * Handler and count are the process's, as the signal is; each thread that makes such a loop gets an alternate
- * stack unless it has one.
+ * Handler and count are the process's, as the signal is. A thread that makes such a loop gets an alternate stack
+ * unless it has one. When the last of the loops goes, its thread's is taken back if it is ours; one that another
+ * thread still has stays, since only that thread could put it away.
  */
 #include "task/task.h"
 
@@ -16,12 +17,16 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ALTERNATE_STACK_SIZE = 64 * 1024 };
+struct iora__alternate_stack {
+    struct iora__alternate_stack *next;
+    char memory[64 * 1024];
+};
 
 static struct {
     pthread_mutex_t mutex;
     struct sigaction before;
     int users;
+    struct iora__alternate_stack *given_up; /* no loop's any more, but still their threads' */
 } watch = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void
@@ -58,36 +63,45 @@ handle_fault(int number, siginfo_t *info, void *context)
 }
 
 static int
-give_alternate_stack(void)
+give_alternate_stack(struct iora__sched *sched)
 {
-    stack_t current, own = {.ss_size = ALTERNATE_STACK_SIZE};
+    struct iora__alternate_stack *own;
+    stack_t current;
 
     if (sigaltstack(NULL, &current) == 0 && !(current.ss_flags & SS_DISABLE))
         return 0;
-    if ((own.ss_sp = iora__alloc(ALTERNATE_STACK_SIZE)) == NULL)
+    if ((own = iora__alloc(sizeof *own)) == NULL)
         return -ENOMEM;
-    (void)sigaltstack(&own, NULL);
+    (void)sigaltstack(&(stack_t){.ss_sp = own->memory, .ss_size = sizeof own->memory}, NULL);
+    sched->alternate_stack = own;
     return 0;
 }
 
-/* Give back the alternate stack if it is ours: the size tells. */
+/* Free the alternate stack that this thread has, if it is one of ours. */
 static void
 take_alternate_stack(void)
 {
-    stack_t current, none = {.ss_flags = SS_DISABLE};
+    stack_t current;
 
-    if (sigaltstack(NULL, &current) < 0 || (current.ss_flags & SS_DISABLE) ||
-        current.ss_size != ALTERNATE_STACK_SIZE)
+    if (sigaltstack(NULL, &current) < 0 || (current.ss_flags & SS_DISABLE))
         return;
-    (void)sigaltstack(&none, NULL);
-    iora__free(current.ss_sp);
+    for (struct iora__alternate_stack **at = &watch.given_up; *at != NULL; at = &(*at)->next) {
+        struct iora__alternate_stack *const own = *at;
+
+        if (own->memory != current.ss_sp)
+            continue;
+        (void)sigaltstack(&(stack_t){.ss_flags = SS_DISABLE}, NULL);
+        *at = own->next;
+        iora__free(own);
+        return;
+    }
 }
 
 int
-iora__overflow_watch(void)
+iora__overflow_watch(struct iora__sched *sched)
 {
     struct sigaction action = {.sa_sigaction = handle_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    const int rc = give_alternate_stack();
+    const int rc = give_alternate_stack(sched);
 
     if (rc < 0)
         return rc;
@@ -99,11 +113,18 @@ iora__overflow_watch(void)
 }
 
 void
-iora__overflow_unwatch(void)
+iora__overflow_unwatch(struct iora__sched *sched)
 {
+    struct iora__alternate_stack *const own = sched->alternate_stack;
+
     (void)pthread_mutex_lock(&watch.mutex);
-    if (--watch.users == 0)
+    if (own != NULL) {
+        own->next = watch.given_up;
+        watch.given_up = own;
+    }
+    if (--watch.users == 0) {
         (void)sigaction(SIGSEGV, &watch.before, NULL);
+        take_alternate_stack();
+    }
     (void)pthread_mutex_unlock(&watch.mutex);
-    take_alternate_stack();
 }

@@ -148,6 +148,7 @@ iora__report_lock_cycle(struct iora__task *task)
 struct iora__site_use {
     struct iora__site_use *next;
     const char *site;
+    int (*enter)(void *);
     size_t size;
     size_t used;
     size_t tasks;
@@ -159,10 +160,11 @@ use_of_site(struct iora__sched *sched, const struct iora__task *task)
 {
     struct iora__site_use *use = sched->site_uses;
 
-    while (use != NULL && use->site != task->site)
+    while (use != NULL && (use->site != task->site || use->enter != task->enter))
         use = use->next;
     if (use == NULL && (use = iora__zalloc(sizeof *use)) != NULL) {
         use->site = task->site;
+        use->enter = task->enter;
         (void)snprintf(use->name, sizeof use->name, "%s", task->name);
         use->next = sched->site_uses;
         sched->site_uses = use;

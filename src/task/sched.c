@@ -7,8 +7,8 @@
  * A task that is RUNNING is *current*, *ready* (in the loop's ready queue) or *waiting* (its waiter has a
  * class). It waits for one thing at a time.
  *
- * Switching. A task that suspends looks at the head of the ready queue. Is it a task, and the slice not used
- * up, it switches to that one directly; else to the loop's own stack, which polls and runs callbacks. All
+ * Switching. A task that suspends looks at the head of the ready queue. If that is a task, and the slice is not
+ * used up, it switches to it directly; else to the loop's own stack, which polls and runs callbacks. All
  * that the suspended one still needs is done by whoever wakes it, so that every function on the way to
  * iora__park() ends in a tail call, and no return is executed on the way back but the user's own
  * (coro/context.h says what that is worth).
@@ -81,7 +81,7 @@ iora__sched_make(iora_loop *loop)
     loop->sched = sched;
     loop->sched_free = sched_free;
     if (loop->options.overflow_report || loop->debug)
-        sched->watches_overflow = iora__overflow_watch() == 0;
+        sched->watches_overflow = iora__overflow_watch(sched) == 0;
     return 0;
 }
 
@@ -361,8 +361,6 @@ make_ready_for_tasks(iora_loop *loop)
 
     if (loop == NULL)
         return IORA_E_NO_LOOP;
-    if ((rc = iora__loop_check(loop, "spawning a task")) < 0)
-        return rc;
     if (loop->sched == NULL && (rc = iora__sched_make(loop)) < 0)
         return rc;
     return 0;
@@ -375,7 +373,7 @@ make_task(int (*enter)(void *), const char *name, int *rc)
     iora_loop *const loop = iora__running;
     struct iora__task *task;
 
-    if (__builtin_expect(loop == NULL || loop->sched == NULL || loop->debug, 0) &&
+    if (__builtin_expect(loop == NULL || loop->sched == NULL, 0) &&
         (*rc = make_ready_for_tasks(loop)) < 0)
         return NULL;
     if ((task = iora__block_alloc(loop->sched)) == NULL) {
@@ -825,7 +823,7 @@ sched_free(struct iora__sched *sched)
     }
     iora__owner_drop_members(&sched->run);
     if (sched->watches_overflow)
-        iora__overflow_unwatch();
+        iora__overflow_unwatch(sched);
     iora__report_stack_uses(sched);
     iora__stacks_fini(&sched->stacks);
     iora__blocks_release(sched);

@@ -1,6 +1,6 @@
 /* task/task.h -- a task's control block, the scheduler's part of a loop, and how a task waits.
  *
- * For the layers above (sync/, io/): to make a task wait, fill in its own waiter, put it on a queue, and end
+ * For the layers above (sync/): to make a task wait, fill in its own waiter, put it on a queue, and end
  * in a tail call to iora__park(). To wake it: iora__waiter_grant(). Theory in sched.c and waiter.c.
  */
 #ifndef IORA_TASK_TASK_H
@@ -100,6 +100,7 @@ struct iora__task {
 
 struct iora__block_slab;
 struct iora__site_use;
+struct iora__alternate_stack;
 
 /* The scheduler's part of a loop. */
 struct iora__sched {
@@ -117,6 +118,7 @@ struct iora__sched {
     bool starvation_told;
     struct iora__site_use *site_uses; /* debug mode: stack use per spawn site */
     bool watches_overflow;
+    struct iora__alternate_stack *alternate_stack; /* NULL: the thread had one, or none is needed */
 #if IORA__SWITCH_IS_CALL
     struct iora__coro ended; /* of a task that has left its stack for good: released by the loop's */
     char *ended_base;
@@ -169,7 +171,8 @@ iora__enter(struct iora__task *task)
 
 /* ---- waiting ------------------------------------------------------------------------------------------ */
 
-/* Give the processor to whoever is next; returns what the task is woken with. Always a tail call. */
+/* Give the processor to whoever is next; returns what the task is woken with. A tail call wherever
+ * nothing is left to do afterwards. */
 int iora__park(struct iora__task *task);
 
 /* Give it to `next`, which is not in the ready queue, ahead of all. Always a tail call. */
@@ -375,7 +378,7 @@ void iora__note_stack_use(struct iora__task *task);
 void iora__report_stack_uses(struct iora__sched *sched);
 
 /* overflow.c: name the task that overflows its stack. 0 or -errno; nothing is told if it cannot be. */
-int iora__overflow_watch(void);
-void iora__overflow_unwatch(void);
+int iora__overflow_watch(struct iora__sched *sched);
+void iora__overflow_unwatch(struct iora__sched *sched);
 
 #endif

@@ -2,7 +2,8 @@
  *
  * A *waiter* says who waits, for what object, in which queue, and where a result goes (`slot`). A task has
  * one in its control block, for all that waits for a single thing; a select or a gather has more, in its
- * caller's frame. Waiting allocates nothing.
+ * caller's frame. Waiting allocates nothing
+ * (but for more than 16 tasks at once, await.c).
  *
  *             iora__wait_begin, iora__waitq_push
  *   no class ------------------------------------> waiting --- iora__waiter_grant(rc) ---> no class

@@ -689,11 +689,12 @@ TEST_EVERYWHERE(loop, a_forked_child_is_told_by_a_kernel_without_wipe_on_fork)
     fork_and_go_on();
 }
 
-/* Forked in the middle of a run. */
+/* Forked in the middle of a run, with a task and a watcher that wait for descriptors. */
 struct forking {
     int ends[2];
-    struct reader reader;
     int waited;
+    struct reader reader;
+    int reader_ends[2];
     pid_t pid;
 };
 
@@ -709,22 +710,24 @@ fork_here(void *arg)
     CHECK_EQ(waitpid(it->pid, &status, 0), it->pid);
     CHECK_EQ(status, 0);
     put_bytes(it->ends[WR], 1);
+    put_bytes(it->reader_ends[WR], 1);
 }
 
 static int
 forks_while_another_waits(struct forking *it, bool in_callback)
 {
-    const iora_task waiting = iora_go(waits_readable, it->ends[RD], &it->waited);
     iora_handle handle = {0};
-    int rc;
+    int rc = 0;
 
+    (void)iora_go_detached(waits_readable, it->ends[RD], &it->waited);
     CHECK_EQ(iora_sleep(iora_ms(1)), 0);
     if (in_callback)
         soon(&handle, fork_here, it);
     else
         fork_here(it);
-    rc = iora_sleep(iora_ms(1)); /* the child does not come back from this */
-    return rc < 0 ? rc : iora_await(waiting);
+    for (int i = 0; i < 1000 && it->waited == 0 && rc == 0; i++)
+        rc = iora_sleep(iora_ms(1)); /* the child does not come back from this */
+    return rc;
 }
 IORA_ASYNC(forks_while_another_waits, struct forking *, bool);
 
@@ -736,7 +739,8 @@ fork_inside_a_run(bool in_callback)
     int rc;
 
     open_pipe(it.ends);
-    watch(&it.reader, it.ends[RD]);
+    open_pipe(it.reader_ends);
+    watch(&it.reader, it.reader_ends[RD]);
     rc = test_run(forks_while_another_waits, &it, in_callback);
     if (it.pid == 0) {
         iora_watcher_close(&it.reader.watcher);
@@ -749,6 +753,7 @@ fork_inside_a_run(bool in_callback)
     turn_until(test_loop(), &it.reader.count, 1);
     iora_watcher_close(&it.reader.watcher);
     close_both(it.ends);
+    close_both(it.reader_ends);
 }
 
 TEST_REAL(loop, a_child_forked_in_a_callback_takes_nothing_from_its_parent)
@@ -836,24 +841,61 @@ TEST_EVERYWHERE(loop, freeing_with_tasks_drops_callbacks_uncalled_too)
     CHECK_EQ(count, 0);
 }
 
+static int
+sets_a_timer_at_its_end(iora_timer *timer, int *count)
+{
+    CHECK_EQ(iora_sleep(iora_s(3600)), -ECANCELED);
+    CHECK_EQ(iora_call_later(iora_loop_running(), timer, iora_s(3600), count_up, count), 0);
+    return 0;
+}
+IORA_ASYNC(sets_a_timer_at_its_end, iora_timer *, int *);
+
+static void
+start_a_timer_setter(void *timer_and_count)
+{
+    void **const both = timer_and_count;
+
+    (void)iora_go_detached(sets_a_timer_at_its_end, both[0], both[1]);
+}
+
+TEST_EVERYWHERE(loop, freeing_drops_what_tasks_ask_for_at_their_end)
+{
+    iora_loop *const loop = test_loop_with(test_options());
+    iora_handle handle = {0};
+    iora_timer timer = {0};
+    int count = 0;
+    void *both[] = {&timer, &count};
+
+    CHECK_EQ(iora_call_soon(loop, &handle, start_a_timer_setter, both), 0);
+    CHECK_EQ(iora_loop_run_once(loop, iora_ns(0)), 0);
+    test_forget_loop(loop);
+    CHECK_EQ(iora_loop_free(loop), 0);
+    CHECK(!iora_timer_is_pending(&timer));
+    CHECK_EQ(count, 0);
+}
+
 TEST_REAL(loop, freeing_stops_watchers)
 {
     iora_loop_options options = *test_options();
     iora_loop *loop;
     static struct reader readers[2];
-    int ends[2];
+    iora_handle handle = {0};
+    int ends[2], canceled = 0;
 
     options.complete_late = test_where() == TEST_LATE;
     loop = test_loop_with(&options);
     open_pipe(ends);
-    put_bytes(ends[WR], 1);
     for (int i = 0; i < 2; i++) {
         iora_watcher_init(&readers[i].watcher, loop, ends[RD]);
         CHECK_EQ(iora_watcher_on_readable(&readers[i].watcher, read_one, &readers[i]), 0);
     }
     iora_watcher_close(&readers[1].watcher); /* the late mode still has its operation */
+    CHECK_EQ(iora_call_soon(loop, &handle, start_sleepers, &canceled), 0); /* it will turn once more */
+    CHECK_EQ(iora_loop_run_once(loop, iora_ns(0)), 0);
+    put_bytes(ends[WR], 1);
     test_forget_loop(loop);
     CHECK_EQ(iora_loop_free(loop), 0);
+    CHECK_EQ(canceled, 2);
     iora_watcher_close(&readers[0].watcher);
     CHECK_EQ(iora_watcher_on_readable(&readers[0].watcher, read_one, readers), IORA_E_CLOSED);
     CHECK_EQ(readers[0].count, 0);
@@ -1001,6 +1043,12 @@ TEST_REAL(loop, polls_after_61_callbacks_in_debug_mode_too)
 TEST_REAL(loop, polls_when_callbacks_have_taken_long)
 {
     CHECK(runs_before_a_poll(100) <= 10); /* it looks at the clock at every eighth */
+}
+
+TEST_REAL(loop, polls_when_callbacks_have_taken_long_in_debug_mode_too)
+{
+    test_options()->debug = true;
+    CHECK(runs_before_a_poll(100) <= 10);
 }
 
 static int

@@ -449,15 +449,18 @@ is_slow(void)
 IORA_ASYNC(is_slow);
 
 static int
-is_quick(void)
+is_quick(bool *was_held_up)
 {
     for (int i = 0; i < 12; i++) {
+        const int64_t began_ns = real_ns();
+
         real_sleep_ms(10);
+        *was_held_up |= real_ns() - began_ns > 90 * 1000000; /* by the machine */
         CHECK_EQ(iora_yield(), 0);
     }
     return iora_sleep(iora_ms(110)); /* waiting is not running */
 }
-IORA_ASYNC(is_quick);
+IORA_ASYNC(is_quick, bool *);
 
 TEST_REAL(report, debug_mode_names_a_slow_callback)
 {
@@ -466,7 +469,7 @@ TEST_REAL(report, debug_mode_names_a_slow_callback)
     char expected[64];
 
     test_options()->debug = true;
-    (void)snprintf(expected, sizeof expected, "a callback (%p) ran for 0.1", (void *)(uintptr_t)be_slow);
+    (void)snprintf(expected, sizeof expected, "a callback (%p) ran for ", (void *)(uintptr_t)be_slow);
     CHECK_EQ(iora_call_soon(test_loop(), &handle, be_slow, NULL), 0);
     CHECK_EQ(iora_loop_run_once(test_loop(), iora_ns(0)), 0);
     CHECK(test_logged(expected));
@@ -489,7 +492,7 @@ TEST_REAL(report, debug_mode_names_a_slow_watcher)
     CHECK(iora_loop_run_once(test_loop(), iora_ns(0)) >= 0);
     iora_watcher_close(&watcher);
     CHECK(test_logged("a watcher's callback ("));
-    CHECK(test_logged("ran for 0.1"));
+    CHECK(test_logged(" s without giving way"));
     close_both(ends);
 }
 
@@ -498,13 +501,17 @@ TEST_REAL(report, debug_mode_names_a_slow_task)
     test_options()->debug = true;
     CHECK_EQ(test_run(is_slow), 0);
     CHECK(test_logged("task 1 \"is_slow\" (0x"));
-    CHECK(test_logged("ran for 0.1"));
+    CHECK(test_logged(" s without giving way"));
 }
 
 TEST_REAL(report, debug_mode_is_silent_about_a_task_that_gives_way)
 {
+    bool was_held_up = false;
+
     test_options()->debug = true;
-    CHECK_EQ(test_run(is_quick), 0);
+    CHECK_EQ(test_run(is_quick, &was_held_up), 0);
+    if (was_held_up)
+        test_skip("the machine is too busy to tell what is slow");
     CHECK_STR(test_log(), "");
     test_expect_log();
 }

@@ -797,6 +797,7 @@ TEST_TASK(select, in_a_cancelled_scope_does_nothing)
 
     put_now(1);
     CHECK_EQ(CANCELLED(iora_select(clauses, 2)), -ECANCELED);
+    CHECK_EQ(CANCELLED(iora_select(clauses, 0)), -ECANCELED);
     CHECK_EQ(item, -1);
     CHECK_EQ(get_now(), 1);
     check_nobody_waits();

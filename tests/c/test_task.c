@@ -998,6 +998,59 @@ TEST_TASK(handle, of_a_collected_task_is_stale_everywhere)
     check_stale(task);
 }
 
+TEST_TASK(handle, that_is_all_zero_is_stale_everywhere)
+{
+    const iora_task zero = {0};
+    int code = 0;
+
+    CHECK(!iora_task_is_valid(zero));
+    CHECK(iora_task_is_done(zero));
+    CHECK_STR(iora_task_name(zero), "");
+    CHECK_EQ(iora_await(zero), -ESRCH);
+    CHECK_EQ(iora_shield(zero), -ESRCH);
+    CHECK_EQ(iora_cancel(zero), -ESRCH);
+    CHECK_EQ(iora_wait(&zero, 1, IORA_ALL_COMPLETED), -ESRCH);
+    CHECK_EQ(iora_gather(zero), -ESRCH);
+    CHECK_EQ(iora_gather_all(&code, zero), 0);
+    CHECK_EQ(code, -ESRCH);
+    CHECK_EQ(iora_gen_next((iora_gen){zero}), -ESRCH);
+    CHECK_EQ(iora_gen_close((iora_gen){zero}), 0);
+}
+
+static void *
+use_from_a_thread_without_a_loop(void *arg)
+{
+    const iora_task task = *(iora_task *)arg;
+    iora_handle handle = {0};
+
+    CHECK_EQ(iora_await(task), IORA_E_WRONG_THREAD);
+    CHECK_EQ(iora_cancel(task), IORA_E_WRONG_THREAD);
+    CHECK_EQ(iora_task_set_name(task, "name"), IORA_E_WRONG_THREAD);
+    CHECK_EQ(iora_task_on_done(task, &handle, go_one, NULL), IORA_E_WRONG_THREAD);
+    CHECK_EQ(iora_shield(task), IORA_E_NO_LOOP);
+    CHECK_EQ(iora_gather_n(&task, 1), IORA_E_NO_LOOP);
+    return NULL;
+}
+
+static int
+use_from_a_thread(void)
+{
+    iora_task task = iora_go(sleep_for_ever);
+    pthread_t thread;
+
+    CHECK_EQ(pthread_create(&thread, NULL, use_from_a_thread_without_a_loop, &task), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    return iora_yield();
+}
+IORA_ASYNC(use_from_a_thread);
+
+TEST(handle, in_another_thread_is_refused_in_debug_mode)
+{
+    test_options()->debug = true;
+    CHECK_EQ(test_run(use_from_a_thread), 0);
+    CHECK(test_logged("another thread"));
+}
+
 TEST_TASK(handle, stays_stale_when_its_block_is_used_again)
 {
     const iora_task task = iora_go(return_code, 1);
@@ -1056,6 +1109,30 @@ TEST(handle, of_another_loop_is_refused)
     CHECK_EQ(test_run(use_foreign_handle, live_task), 0);
     test_forget_loop(other);
     CHECK_EQ(iora_loop_free(other), 0);
+}
+
+static void *
+use_from_a_thread_with_a_loop(void *arg)
+{
+    iora_loop_options options = IORA_LOOP_OPTIONS_INIT;
+    iora_loop *loop;
+
+    options.backend = IORA_BACKEND_SIM;
+    CHECK_EQ(iora_loop_new(&options, &loop), 0);
+    CHECK_EQ(iora_run_in(loop, use_foreign_handle, *(iora_task *)arg), 0);
+    CHECK_EQ(iora_loop_free(loop), 0);
+    return NULL;
+}
+
+TEST_TASK(handle, in_a_thread_that_runs_another_loop_is_refused)
+{
+    iora_task task = iora_go(sleep_for_ever);
+    pthread_t thread;
+
+    CHECK_EQ(iora_yield(), 0);
+    CHECK_EQ(pthread_create(&thread, NULL, use_from_a_thread_with_a_loop, &task), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK(!iora_task_is_done(task));
 }
 
 TEST_TASK(handle, ids_are_never_used_twice)

@@ -584,6 +584,24 @@ TEST(watcher, knows_no_descriptors_in_simulation)
     close_both(ends);
 }
 
+/* Closing costs the kernel's registration at once: nothing is left to come up later. */
+TEST_REAL(watcher, closed_before_its_descriptor_leaves_nothing_behind)
+{
+    iora_watcher watcher;
+    int ends[2], calls = 0;
+
+    open_pipe(ends);
+    put_bytes(ends[WR], 1);
+    watch(&watcher, ends[RD], count_up, &calls);
+    turn_until(test_loop(), &calls, 1);
+    iora_watcher_close(&watcher);
+    turn_some(test_loop()); /* the late mode ends its operation */
+    iora__seam_arm_call(0, 0, false);
+    turn_some(test_loop());
+    CHECK_EQ(iora__seam_read().calls, 5); /* the five polls */
+    close_both(ends);
+}
+
 /* ---- closed in the wrong order ------------------------------------------------------------------------------------------- */
 
 TEST_REAL(watcher, whose_descriptor_is_closed_falls_silent)

@@ -252,7 +252,7 @@ SCENARIO(tasks, gather_many, ANYWHERE)
 }
 
 static void
-wait_and_await(iora_wait_for_what what, int expected)
+wait_and_await(iora_wait_until what, int expected)
 {
     iora_task tasks[MANY];
     int rc;
