@@ -948,3 +948,17 @@ TEST_TASK(wait, again_and_again_sees_the_rest)
     }
     CHECK_TRACE("3@10 2@20 1@30");
 }
+
+static int
+waits_for_itself(void)
+{
+    const iora_task self = iora_current();
+
+    return iora_wait(&self, 1, IORA_ALL_COMPLETED);
+}
+IORA_ASYNC(waits_for_itself);
+
+TEST(wait, of_oneself_is_edeadlk)
+{
+    CHECK_EQ(test_run(waits_for_itself), -EDEADLK);
+}

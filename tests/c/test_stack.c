@@ -387,6 +387,46 @@ TEST(stack, overflow_report_takes_the_signal_only_while_its_loop_lives)
     CHECK((alternate.ss_flags & SS_DISABLE) || test_under_sanitizer());
 }
 
+/* It was taken for ours, by its size, and freed. */
+TEST(stack, overflow_report_leaves_the_users_alternate_stack_alone)
+{
+    static char memory[64 * 1024];
+    const stack_t mine = {.ss_sp = memory, .ss_size = sizeof memory};
+    stack_t after;
+
+    CHECK_EQ(sigaltstack(&mine, NULL), 0);
+    test_options()->overflow_report = true;
+    CHECK_EQ(test_run(returns_at_once), 0);
+    {
+        iora_loop *const loop = test_loop();
+
+        test_forget_loop(loop);
+        CHECK_EQ(iora_loop_free(loop), 0);
+    }
+    CHECK_EQ(sigaltstack(NULL, &after), 0);
+    CHECK(after.ss_sp == memory);
+}
+
+TEST(stack, overflow_report_of_a_second_loop_outlives_the_first)
+{
+    iora_loop *second;
+    stack_t alternate;
+
+    test_options()->overflow_report = true;
+    test_options()->backend = IORA_BACKEND_SIM;
+    second = test_loop_with(test_options());
+    CHECK_EQ(iora_run_in(test_loop(), returns_at_once), 0);
+    CHECK_EQ(iora_run_in(second, returns_at_once), 0);
+    {
+        iora_loop *const loop = test_loop();
+
+        test_forget_loop(loop);
+        CHECK_EQ(iora_loop_free(loop), 0);
+    }
+    CHECK_EQ(sigaltstack(NULL, &alternate), 0);
+    CHECK(!(alternate.ss_flags & SS_DISABLE));
+}
+
 /* In one of the small stacks, whose guard is a page, with its neighbours in use on both sides. */
 static int
 the_fourth_overflows(void)
@@ -486,6 +526,40 @@ TEST(stack, guards_by_mprotect_end_at_a_cap_that_says_so)
     not_under_tools();
     test_options()->stack_size = 16 * 1024;
     CHECK_EQ(test_run(fills_up_with_mprotect), 0);
+}
+
+/* Mappings are the process's, whatever the size of the stacks they guard. */
+static int
+two_sizes_fill_up(void)
+{
+    enum { HALF = 16000 };
+    iora_task *const tasks = calloc(2 * HALF, sizeof *tasks);
+
+    CHECK_EQ(falls_back(1), 0);
+    start_waiting(tasks, HALF - 1);
+    iora__seam_arm_call(3, 0, false); /* mmap, madvise for no huge pages, and EINVAL for the guard */
+    tasks[HALF] = iora_go_sized(32 * 1024, waits);
+    CHECK_EQ(iora_yield(), 0);
+    CHECK_EQ(iora__seam_disarm().last_call, IORA__CALL_MADVISE);
+    for (int i = 1; i < HALF; i++)
+        tasks[HALF + i] = iora_go_sized(32 * 1024, waits);
+    CHECK_EQ(iora_yield(), 0);
+    CHECK_EQ(census().stacks, 2 * HALF);
+    CHECK_EQ(iora_task_error(iora_go_sized(32 * 1024, returns_at_once)), IORA_E_STACK_LIMIT);
+    CHECK_EQ(iora_task_error(iora_go(returns_at_once)), IORA_E_STACK_LIMIT);
+    CHECK(test_logged("vm.max_map_count"));
+    end_waiting(tasks, HALF - 1);
+    end_waiting(tasks + HALF, HALF);
+    free(tasks);
+    return 0;
+}
+IORA_ASYNC(two_sizes_fill_up);
+
+TEST(stack, sizes_share_the_cap_on_guards_by_mprotect)
+{
+    not_under_tools();
+    test_options()->stack_size = 16 * 1024;
+    CHECK_EQ(test_run(two_sizes_fill_up), 0);
 }
 
 static void
