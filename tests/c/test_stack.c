@@ -341,28 +341,34 @@ TEST(stack, overflow_names_its_task_on_request)
 }
 
 static int
-writes_to_null(void)
+writes_to(volatile int *address)
 {
-    static volatile int *volatile nowhere;
-
-    *nowhere = 1;
+    *address = 1;
     return 0;
 }
-IORA_ASYNC(writes_to_null);
+IORA_ASYNC(writes_to, volatile int *);
+
+static volatile int *fault_at;
 
 static void
 crash_otherwise(void)
 {
     test_options()->overflow_report = true;
-    (void)test_run(writes_to_null);
+    (void)test_run(writes_to, fault_at);
 }
 
+/* At addresses on both sides of the stacks. */
 TEST(stack, overflow_report_leaves_other_faults_alone)
 {
-    const struct child child = child_run(crash_otherwise);
+    fault_at = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(fault_at != MAP_FAILED);
+    for (int i = 0; i < 2; i++) {
+        const struct child child = child_run(crash_otherwise);
 
-    child_check_segv(&child);
-    CHECK(strstr(child.output, "stack overflow in task") == NULL);
+        child_check_segv(&child);
+        CHECK(strstr(child.output, "stack overflow in task") == NULL);
+        fault_at = NULL;
+    }
 }
 
 TEST(stack, overflow_report_takes_the_signal_only_while_its_loop_lives)
