@@ -21,16 +21,17 @@ typedef struct iora_future {
     int _sent_rc;
     int _rc;
     bool _done;
+    bool _sent;
 } iora_future;
 
 /* clang-format off */
 #define IORA_FUTURE_INIT                                                                           \
     { {NULL, NULL}, {NULL, NULL}, {{{NULL, NULL}, NULL}, NULL, NULL, NULL, NULL, 0}, NULL, NULL,   \
-      0, 0, false }
+      0, 0, false, false }
 /* clang-format on */
 
-/** Set code and value, wake all who wait. 0; -EALREADY if it was set before (nothing changes). Does not
- *  suspend. */
+/** Set code and value, wake all who wait. 0; -EALREADY if it was set before (nothing changes); -EINVAL for the
+ *  code -ECANCELED, which would tell those who wait that they are cancelled. Does not suspend. */
 IORA_API int iora_future_set(iora_future *future, int rc, void *value);
 
 /** Wait until it is set; any number of times. Returns its code, and its value in *value (may be NULL) if the
@@ -44,8 +45,8 @@ IORA_API bool iora_future_is_done(const iora_future *future);
 IORA_API int iora_future_on_done(iora_future *future, iora_loop *loop, iora_handle *handle,
                                  iora_callback_fn *fn, void *arg);
 
-/** Set it from another thread, once only; if the loop's thread has set it meanwhile, nothing changes. 0;
- *  IORA_E_CLOSED if the loop is gone (it is not set then). */
+/** Set it from another thread; if the loop's thread has set it meanwhile, nothing changes. 0; -EALREADY if some
+ *  thread has sent it before; -EINVAL for -ECANCELED; IORA_E_CLOSED if the loop is gone (it is not set then). */
 IORA_API int iora_remote_set_future(iora_remote *remote, iora_future *future, int rc, void *value);
 
 IORA_END

@@ -79,12 +79,12 @@ IORA_API size_t iora_condition_notify_all(iora_condition *condition);
 typedef struct iora_semaphore {
     struct iora__waitq _waiters;
     size_t _value;
-    size_t _bound;
+    size_t _out_of_bounds; /* how far below the largest number the bound lies; 0: no bound */
 } iora_semaphore;
 
 /* clang-format off */
-#define IORA_SEMAPHORE_INIT(value)         { {NULL, NULL}, (value), SIZE_MAX }
-#define IORA_BOUNDED_SEMAPHORE_INIT(value) { {NULL, NULL}, (value), (value) }
+#define IORA_SEMAPHORE_INIT(value)         { {NULL, NULL}, (value), 0 }
+#define IORA_BOUNDED_SEMAPHORE_INIT(value) { {NULL, NULL}, (value), SIZE_MAX - (value) }
 /* clang-format on */
 
 /** Take a permit. 0. Suspends while there is none or others wait. */

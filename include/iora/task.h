@@ -275,12 +275,13 @@ typedef struct iora_error {
 } iora_error;
 
 /** Record what went wrong and return code, so that `return iora_fail(rc, "reading %s", path);` reads
- *  as one thing. An earlier record of the same code becomes its cause. Without memory, or outside
- *  of a task, only the code is returned. */
+ *  as one thing. An earlier record of the same code becomes its cause (32
+ *  of them at most are kept). Without memory, or outside
+ *  of a task, only the code is returned, and there is no record. */
 IORA_API int iora_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /** The current task's latest record; NULL for none. Awaiting a task that failed makes one, with the
- *  task's own as cause; so does the end of a group, with the failures of all its members. */
+ *  task's own as cause (for the first of several who awaited it); so does the end of a group, with the failures of all its members. */
 IORA_API const iora_error *iora_error_last(void);
 
 /** asprintf(3) that returns the text, to be freed with free(), or NULL. */

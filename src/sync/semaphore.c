@@ -48,13 +48,12 @@ iora_semaphore_acquire_nowait(iora_semaphore *semaphore)
 int
 iora_semaphore_release(iora_semaphore *semaphore)
 {
-    if (semaphore->_waiters._first != NULL) {
-        iora__waiter_grant(semaphore->_waiters._first, 0);
-        return 0;
-    }
-    if (semaphore->_value >= semaphore->_bound)
+    if (semaphore->_value >= SIZE_MAX - semaphore->_out_of_bounds)
         return -EOVERFLOW;
-    semaphore->_value++;
+    if (semaphore->_waiters._first != NULL)
+        iora__waiter_grant(semaphore->_waiters._first, 0);
+    else
+        semaphore->_value++;
     return 0;
 }
 

@@ -7,9 +7,10 @@
  * cancels what it waits for and stays until that has ended: its wait's class changes to one that is not
  * cancelled again, and -ECANCELED is kept in the waiter, to take precedence over the result.
  *
- * Such a wait that can never end would not end by a cancel either. So before a task begins one it is made sure
- * that what it awaits does not wait for it in turn, nor owns it: an owner ends after what it owns. Gathers in
- * gathers in gathers are looked through GATHERS_DEEP deep only.
+ * So waits in a ring would not end by a cancel either. Before a task begins to wait it is made sure that what it
+ * awaits does not wait for it in turn, nor for one that owns it, since an owner ends after what it owns. Whoever
+ * closes a ring, be it of awaits, gathers or owners, gets -EDEADLK. (Only RING_STEPS joiners are looked at, and
+ * RING_DEEP from one to the next: a ring beyond is left to the report of deadlocks.)
  *
  * gather and wait put one waiter per task on their own stack, up to INLINE_WAITERS, else on the heap. Without
  * heap gather falls back to awaiting one after the other: slower to notice an error, but it cannot fail.
@@ -18,7 +19,7 @@
 
 #include "sys/alloc.h"
 
-enum { INLINE_WAITERS = 16, GATHERS_DEEP = 8 };
+enum { INLINE_WAITERS = 16, RING_DEEP = 32, RING_STEPS = 10000 };
 
 struct iora__task *
 iora__task_find(iora_task handle, int *rc)
@@ -73,7 +74,8 @@ cancel_awaited(struct iora__waiter *waiter)
 static const struct iora__wait_class await_ends = {.what = "task (both are cancelled)",
                                                    .pass_on = cancel_awaited,
                                                    .failed = await_failed,
-                                                   .holder = joined_task};
+                                                   .holder = joined_task,
+                                                   .joins = true};
 
 static void
 cancel_await(struct iora__waiter *waiter)
@@ -83,53 +85,49 @@ cancel_await(struct iora__waiter *waiter)
     iora__cancel_pass_on(waiter);
 }
 
-static const struct iora__wait_class awaiting = {
-    .what = "task", .cancel = cancel_await, .failed = await_failed, .holder = joined_task};
+static const struct iora__wait_class awaiting = {.what = "task",
+                                                 .cancel = cancel_await,
+                                                 .failed = await_failed,
+                                                 .holder = joined_task,
+                                                 .joins = true};
 static const struct iora__wait_class shielding = {.what = "task, shielded from its cancels",
                                                   .cancel = iora__wait_cancel,
                                                   .failed = await_failed,
-                                                  .holder = joined_task};
+                                                  .holder = joined_task,
+                                                  .joins = true};
 
+/* Whether `task` cannot end before `from` has: it is that one, owns it at whatever distance, or waits for one of
+ * which that is true. From `from` on this looks at who must wait for it, which are few: owners, and joiners. */
 static bool
-owns(const struct iora__task *task, const struct iora__task *self)
+ends_after(const struct iora__task *task, const struct iora__task *from, int depth, int *steps)
 {
-    const struct iora__task *owner = iora__task_owner(self);
+    for (; from != NULL; from = iora__task_owner(from)) {
+        const struct iora__task *const owner = iora__task_owner(from);
 
-    while (owner != NULL && owner != task)
-        owner = iora__task_owner(owner);
-    return owner != NULL;
-}
-
-static const struct iora__wait_class gathering, gather_ends;
-static bool gathers_one_that_waits_for(const struct iora__task *gatherer,
-                                       const struct iora__task *self, int depth);
-
-/* Whether `task`, which `awaiter` awaits, cannot end before `self` goes on: because it is self, or owns it at
- * whatever distance, or awaits, directly or through others, one of which that is true. */
-static bool
-leads_to(const struct iora__task *awaiter, const struct iora__task *task,
-         const struct iora__task *self, int depth)
-{
-    while (task != NULL) {
-        const struct iora__wait_class *const class = task->wait._class;
-
-        if (task == self)
+        if (from == task)
             return true;
-        /* What the one before owns does not own self: a look at the owner saves the way up. */
-        if (task->owner != &awaiter->children && owns(task, self))
-            return true;
-        if (class == &gathering || class == &gather_ends)
-            return depth > 0 && gathers_one_that_waits_for(task, self, depth - 1);
-        awaiter = task;
-        task = class != NULL && class->holder == joined_task ? joined_task(&task->wait) : NULL;
+        for (const struct iora__waiter *at = from->joiners._first; at != NULL; at = at->_next) {
+            if (--*steps < 0)
+                return false;
+            if (at->_class->joins && at->_task != owner && depth > 0 &&
+                ends_after(task, at->_task, depth - 1, steps))
+                return true;
+        }
     }
     return false;
 }
 
+/* Whether `task` waits, directly or through others, for `self`. */
 static bool
 waits_for(const struct iora__task *task, const struct iora__task *self)
 {
-    return leads_to(self, task, self, GATHERS_DEEP);
+    const struct iora__wait_class *const class = task->wait._class;
+    int steps = RING_STEPS;
+
+    if (task->scope == NULL && iora__list_is_empty(&task->children._members) &&
+        (class == NULL || !class->joins))
+        return task == self; /* it owns none and waits for none */
+    return ends_after(task, self, RING_DEEP, &steps);
 }
 
 int
@@ -272,20 +270,6 @@ join_add(struct join *join, size_t index, struct iora__task *task,
     join->pending++;
 }
 
-static bool
-gathers_one_that_waits_for(const struct iora__task *gatherer, const struct iora__task *self,
-                           int depth)
-{
-    const struct join *const join = gatherer->wait._object;
-
-    for (size_t i = 0; i < join->count; i++) {
-        if (join->waiters[i]._queue != NULL &&
-            leads_to(gatherer, join->waiters[i]._object, self, depth))
-            return true;
-    }
-    return false;
-}
-
 static void
 cancel_pending(struct join *join)
 {
@@ -302,7 +286,8 @@ cancel_gathered(struct iora__waiter *waiter)
 }
 
 static const struct iora__wait_class gather_ends = {.what = "tasks (all are cancelled)",
-                                                    .pass_on = cancel_gathered};
+                                                    .pass_on = cancel_gathered,
+                                                    .joins = true};
 
 static void
 cancel_gather(struct iora__waiter *waiter)
@@ -312,7 +297,8 @@ cancel_gather(struct iora__waiter *waiter)
     iora__cancel_pass_on(waiter);
 }
 
-static const struct iora__wait_class gathering = {.what = "tasks", .cancel = cancel_gather};
+static const struct iora__wait_class gathering = {
+    .what = "tasks", .cancel = cancel_gather, .joins = true};
 
 /* One of the tasks has, or had, ended. */
 static void
@@ -339,7 +325,8 @@ gather_granted(struct iora__waiter *waiter, int rc)
         iora__waiter_grant(&join->self->wait, 0);
 }
 
-static const struct iora__wait_class gathered = {.what = "task", .granted = gather_granted};
+static const struct iora__wait_class gathered = {
+    .what = "task", .granted = gather_granted, .joins = true};
 
 /* Collect those that had ended before: last of all, so that who is named twice has a result twice. */
 static void

@@ -27,6 +27,10 @@ record_of(const iora_error *error)
     return iora__container_of(error, struct iora__error_record, error);
 }
 
+/* How many causes a record of iora_fail() keeps: a task that goes on failing with one code would collect them
+ * for ever. */
+enum { CAUSES_MAX = 32 };
+
 /* Free a record and all it owns, without recursion: causes are put in front of the list. */
 void
 iora__error_free(struct iora__error_record *record)
@@ -95,13 +99,27 @@ iora__error_note(struct iora__task *task, int code, struct iora__task *cause, co
     va_start(args, format);
     record = make_record(task, code, format, args);
     va_end(args);
-    if (record == NULL)
-        return;
-    if (cause != NULL && tells_its_end(cause)) {
+    if (record != NULL && cause != NULL && tells_its_end(cause)) {
         record->error.cause = &cause->error->error;
         cause->error = NULL;
     }
     replace(task, record);
+}
+
+/* Let go of what lies too far behind a record. */
+static void
+cut_causes(iora_error *error)
+{
+    for (int depth = 0; error->cause != NULL; depth++) {
+        struct iora__error_record *const cause = record_of(error->cause);
+
+        if (depth == CAUSES_MAX) {
+            error->cause = NULL;
+            iora__error_free(cause);
+            return;
+        }
+        error = &cause->error;
+    }
 }
 
 int
@@ -116,13 +134,12 @@ iora_fail(int code, const char *format, ...)
     va_start(args, format);
     record = make_record(task, code, format, args);
     va_end(args);
-    if (record == NULL)
-        return code;
-    if (task->error != NULL && task->error->error.code == code) {
+    if (record != NULL && task->error != NULL && task->error->error.code == code) {
         record->error.cause = &task->error->error;
         task->error = NULL;
+        cut_causes(&record->error);
     }
-    replace(task, record);
+    replace(task, record); /* without memory by none: the old one is of something else */
     return code;
 }
 

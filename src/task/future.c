@@ -26,6 +26,8 @@ call_callbacks(iora_future *future)
 int
 iora_future_set(iora_future *future, int rc, void *value)
 {
+    if (rc == -ECANCELED)
+        return -EINVAL;
     if (future->_done)
         return -EALREADY;
     future->_done = true;
@@ -96,6 +98,10 @@ set_sent(void *arg)
 int
 iora_remote_set_future(iora_remote *remote, iora_future *future, int rc, void *value)
 {
+    if (rc == -ECANCELED)
+        return -EINVAL;
+    if (__atomic_exchange_n(&future->_sent, true, __ATOMIC_ACQ_REL))
+        return -EALREADY;
     future->_sent_rc = rc;
     future->_sent_value = value;
     return iora_remote_call_soon(remote, &future->_remote, set_sent, future);

@@ -46,6 +46,7 @@ struct iora__wait_class {
     /* The task that must act for this wait to end, if it is one known task; NULL if not. */
     struct iora__task *(*holder)(const struct iora__waiter *waiter);
     bool only_looks; /* waiting for a task this way does not collect it */
+    bool joins;      /* nothing but that task's end, or those tasks', lets the waiter go on */
 };
 
 struct iora__locals;

@@ -469,6 +469,103 @@ TEST_TASK(await, of_the_owner_of_ones_group_is_edeadlk)
     CHECK_TRACE("EDEADLK");
 }
 
+/* Awaits a task, and keeps to itself how that went. */
+static int
+await_quietly(iora_task task)
+{
+    (void)iora_await(task);
+    return 0;
+}
+IORA_ASYNC(await_quietly, iora_task);
+
+static int
+sleep_then_await(iora_duration d, iora_task task)
+{
+    int rc = iora_sleep(d);
+
+    if (rc == 0)
+        rc = iora_await(task);
+    test_trace("%s", iora_err_name(rc));
+    return rc;
+}
+IORA_ASYNC(sleep_then_await, iora_duration, iora_task);
+
+/* main owns the child, which awaits the other: so the other cannot await main, though main awaits nobody. */
+TEST_TASK(await, in_a_ring_that_an_owner_would_close_is_edeadlk)
+{
+    const iora_task other = iora_go_detached(sleep_then_await, iora_ms(5), iora_current());
+
+    (void)iora_go(await_quietly, other);
+    CHECK_EQ(iora_sleep(iora_ms(10)), 0);
+    CHECK_TRACE("EDEADLK");
+    test_expect_log(); /* of the failure, which nobody took */
+}
+
+static int
+gather_one_of(iora_task task)
+{
+    return iora_gather(task);
+}
+IORA_ASYNC(gather_one_of, iora_task);
+
+TEST_TASK(await, in_a_ring_of_gathers_in_gathers_is_edeadlk)
+{
+    const iora_task other = iora_go_detached(sleep_then_await, iora_ms(5), iora_current());
+    const iora_task inner = iora_go_detached(gather_one_of, other);
+    const iora_task outer = iora_go_detached(gather_one_of, inner);
+
+    CHECK_EQ(iora_gather(iora_go(gather_one_of, outer)), -EDEADLK);
+    CHECK_TRACE("EDEADLK");
+}
+
+static int
+await_in_a_generator(int *out, iora_task task)
+{
+    const int rc = iora_await(task);
+
+    return rc < 0 ? rc : iora_emit(out, rc);
+}
+IORA_ASYNC(await_in_a_generator, int *, iora_task);
+
+TEST_TASK(await, in_a_ring_with_a_generator_in_it_is_edeadlk)
+{
+    const iora_task other = iora_go_detached(sleep_then_await, iora_ms(5), iora_current());
+    int x, rc;
+
+    iora_for_each(rc, await_in_a_generator, &x, other)
+        CHECK(false);
+    CHECK_EQ(rc, -EDEADLK);
+    CHECK_TRACE("EDEADLK");
+}
+
+/* Waits for main, but would get over it. */
+static int
+look_at_main(iora_task main_task)
+{
+    return iora_wait(&main_task, 1, IORA_ALL_COMPLETED);
+}
+IORA_ASYNC(look_at_main, iora_task);
+
+static int
+select_main(iora_task main_task)
+{
+    iora_clause clauses[] = {iora_on_task(main_task), iora_on_sleep(iora_ms(5))};
+
+    return iora_select(clauses, 2);
+}
+IORA_ASYNC(select_main, iora_task);
+
+TEST_TASK(await, of_one_that_has_another_way_out_than_our_end_is_no_ring)
+{
+    const iora_task looking = iora_go_detached(look_at_main, iora_current());
+    const iora_task selecting = iora_go_detached(select_main, iora_current());
+
+    CHECK_EQ(iora_yield(), 0);
+    CHECK_EQ(iora_await(selecting), 1);
+    CHECK_EQ(iora_wait_for(iora_await(looking), iora_ms(5)), -ETIMEDOUT);
+    CHECK_EQ(iora_await(looking), -ESRCH);
+}
+
 static int
 wait_for_main_every_way(iora_task main_task)
 {

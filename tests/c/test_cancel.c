@@ -1058,9 +1058,16 @@ wait_for_somebody(void)
 {
     const iora_task task = zoo.known[pick(MONKEYS_KNOWN)];
 
-    if (pick(2) == 0)
+    switch (pick(4)) {
+    case 0:
+        return iora_wait_for(iora_await(task), some_time());
+    case 1:
+        return iora_wait_for(iora_gather(task, zoo.known[pick(MONKEYS_KNOWN)]), some_time());
+    case 2:
         return iora_wait_for(iora_shield(task), some_time());
-    return iora_wait_for(iora_wait(&task, 1, pick(3)), some_time());
+    default:
+        return iora_wait_for(iora_wait(&task, 1, pick(3)), some_time());
+    }
 }
 
 static int

@@ -169,13 +169,13 @@ TEST(error, fail_outside_of_a_task_only_returns_the_code)
     CHECK(iora_error_last() == NULL);
 }
 
-TEST_TASK(error, fail_without_memory_only_returns_the_code)
+TEST_TASK(error, fail_without_memory_leaves_no_record_of_something_else)
 {
     CHECK_EQ(iora_fail(-EPERM, "earlier"), -EPERM);
     iora__seam_arm_allocation(1, true);
     CHECK_EQ(iora_fail(-EIO, "reading"), -EIO);
     (void)iora__seam_disarm();
-    CHECK_STR(iora_error_last()->what, "earlier");
+    CHECK(iora_error_last() == NULL);
 }
 
 /* ---- the chain of awaits --------------------------------------------------------------------- */
@@ -510,4 +510,27 @@ TEST_TASK(error, group_without_memory_keeps_no_record_of_something_else)
         CHECK_EQ(rc, -ENOENT);
         CHECK(iora_error_last() == NULL || iora_error_last()->code == -ENOENT);
     }
+}
+
+/* Each failure kept all the earlier ones of its code. */
+static int
+fails_again_and_again(void)
+{
+    const iora_error *error;
+    int causes = 0;
+
+    for (int i = 0; i < 1000; i++)
+        (void)iora_fail(-EIO, "time %d", i);
+    for (error = iora_error_last(); error->cause != NULL; error = error->cause)
+        causes++;
+    CHECK_EQ(causes, 32);
+    CHECK_STR(iora_error_last()->what, "time 999");
+    CHECK_STR(error->what, "time 967");
+    return 0;
+}
+IORA_ASYNC(fails_again_and_again);
+
+TEST(error, causes_of_a_task_that_fails_for_ever_are_bounded)
+{
+    CHECK_EQ(test_run(fails_again_and_again), 0);
 }

@@ -334,3 +334,26 @@ TEST(future, is_not_set_from_afar_once_the_loop_is_gone)
     CHECK(!iora_future_is_done(&future));
     iora_remote_close(remote);
 }
+
+TEST(future, refuses_the_code_that_means_the_waiter_is_cancelled)
+{
+    iora_future fresh = IORA_FUTURE_INIT;
+
+    CHECK_EQ(iora_future_set(&fresh, -ECANCELED, NULL), -EINVAL);
+    CHECK(!iora_future_is_done(&fresh));
+}
+
+/* The second sending linked the handle to itself. */
+TEST(future, is_sent_from_other_threads_once)
+{
+    iora_future fresh = IORA_FUTURE_INIT;
+    iora_remote *way_in;
+
+    CHECK_EQ(iora_remote_open(test_loop(), &way_in), 0);
+    CHECK_EQ(iora_remote_set_future(way_in, &fresh, -ECANCELED, NULL), -EINVAL);
+    CHECK_EQ(iora_remote_set_future(way_in, &fresh, 7, NULL), 0);
+    CHECK_EQ(iora_remote_set_future(way_in, &fresh, 8, NULL), -EALREADY);
+    CHECK(iora_loop_run_once(test_loop(), iora_ns(0)) >= 0);
+    CHECK(iora_future_is_done(&fresh));
+    iora_remote_close(way_in);
+}

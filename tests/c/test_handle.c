@@ -116,6 +116,15 @@ TEST_EVERYWHERE(callback, that_is_pending_is_refused_and_stays_as_it_was)
     CHECK_TRACE("old");
 }
 
+static size_t
+ready(void)
+{
+    iora_census census;
+
+    iora_loop_census(test_loop(), &census);
+    return census.ready;
+}
+
 TEST_EVERYWHERE(callback, cancel_takes_it_back)
 {
     iora_handle handle = {0}, other = {0};
@@ -124,7 +133,9 @@ TEST_EVERYWHERE(callback, cancel_takes_it_back)
     soon(&handle, trace_word, "canceled");
     soon(&other, trace_word, "other");
     CHECK(iora_handle_is_pending(&handle));
+    CHECK_EQ(ready(), 2);
     CHECK(iora_handle_cancel(&handle));
+    CHECK_EQ(ready(), 1);
     CHECK(!iora_handle_is_pending(&handle));
     CHECK(!iora_handle_cancel(&handle));
     memset(&handle, 0xa5, sizeof handle); /* its memory is free for use */

@@ -658,9 +658,12 @@ TEST_REAL(loop, embedded_hears_everything_after_the_set_was_rebuilt)
 static void
 use_the_parents_loop(void)
 {
+    iora_remote *remote;
+
     CHECK_EQ(iora_loop_run(test_loop()), IORA_E_FORKED);
     CHECK_EQ(iora_loop_run_once(test_loop(), iora_ns(0)), IORA_E_FORKED);
     CHECK_EQ(iora_run_in(test_loop(), empty), IORA_E_FORKED);
+    CHECK_EQ(iora_remote_open(test_loop(), &remote), IORA_E_FORKED);
     CHECK_EQ(iora_run(empty), 0); /* one of its own is fine */
     CHECK_EQ(iora_loop_free(test_loop()), 0);
 }

@@ -1240,3 +1240,28 @@ TEST(semaphore, does_as_its_model_at_random)
 {
     RUN_SEEDS(3000, try_semaphore);
 }
+
+/* Its bound was 0, so that every release overflowed. */
+static int
+releases_a_zeroed_semaphore(void)
+{
+    iora_semaphore zeroed;
+
+    memset(&zeroed, 0, sizeof zeroed);
+    CHECK_EQ(iora_semaphore_acquire_nowait(&zeroed), -EAGAIN);
+    CHECK_EQ(iora_semaphore_release(&zeroed), 0);
+    return iora_semaphore_acquire(&zeroed);
+}
+IORA_ASYNC(releases_a_zeroed_semaphore);
+
+TEST(semaphore, of_zeroed_memory_has_no_permit_and_no_bound)
+{
+    CHECK_EQ(test_run(releases_a_zeroed_semaphore), 0);
+}
+
+TEST(semaphore, bounded_by_zero_refuses_every_release)
+{
+    static iora_semaphore none = IORA_BOUNDED_SEMAPHORE_INIT(0);
+
+    CHECK_EQ(iora_semaphore_release(&none), -EOVERFLOW);
+}
