@@ -13,6 +13,7 @@
 #include <fnmatch.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -367,6 +368,7 @@ start(struct job *job, const struct test *test, enum test_where where)
     job->pid = fork();
     if (job->pid != 0)
         return;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that hangs does not outlive its runner */
     (void)dup2(job->output, STDOUT_FILENO);
     (void)dup2(job->output, STDERR_FILENO);
     (void)close(job->output);

@@ -175,3 +175,23 @@ SCENARIO(futures, remote_that_goes, ANYWHERE)
     if (has_thread)
         CHECK_EQ(pthread_join(thread, NULL), 0);
 }
+
+/* What was sent before the remote was closed still happens, though nothing else could wake the loop. */
+static int
+sends_and_closes(void)
+{
+    int rc = EXPECT(iora_remote_open(iora_loop_running(), &remote), 0);
+
+    if (rc < 0)
+        return rc;
+    CHECK_EQ(iora_remote_set_future(remote, &future, 3, &value), 0);
+    iora_remote_close(remote);
+    rc = EXPECT(iora_future_await(&future, NULL), 3);
+    return rc < 0 ? rc : 0;
+}
+IORA_ASYNC(sends_and_closes);
+
+SCENARIO(futures, sent_and_closed, ANYWHERE)
+{
+    RUN(sends_and_closes);
+}

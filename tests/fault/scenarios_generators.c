@@ -128,6 +128,44 @@ SCENARIO(generators, by_hand, ANYWHERE)
     check_closed();
 }
 
+/* In a cleanup scope it emits too, and is closed there. */
+static int
+counts_out_of_reach(int *out, int count)
+{
+    int rc = 0;
+
+    opened++;
+    IORA_CLEANUP(rc, iora_s(1000)) {
+        for (int i = 0; i < count && rc == 0; i++)
+            rc = EXPECT_UNLESS_CANCELLED(iora_emit(out, i), 0);
+        EXPECT(iora_yield(), 0);
+    }
+    closed++;
+    return rc;
+}
+IORA_ASYNC(counts_out_of_reach, int *, int);
+
+static int
+leaves_one_out_of_reach(void)
+{
+    int x, rc;
+
+    iora_for_each(rc, counts_out_of_reach, &x, 10) {
+        if (x == 2)
+            break;
+    }
+    check_closed();
+    EXPECT(rc, 0);
+    return EXPECT(iora_yield(), 0);
+}
+IORA_ASYNC(leaves_one_out_of_reach);
+
+SCENARIO(generators, left_out_of_reach, ANYWHERE)
+{
+    RUN(leaves_one_out_of_reach);
+    check_closed();
+}
+
 /* ---- in other ways of life -------------------------------------------------------------------------------- */
 
 static int

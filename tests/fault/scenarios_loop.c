@@ -88,6 +88,33 @@ SCENARIO(loop, freed_with_tasks, ANYWHERE)
     CHECK_EQ_UNARMED(cleaned, 5);
 }
 
+static iora_loop *outer_loop;
+
+static int
+frees_a_loop_with_tasks(iora_loop *other)
+{
+    CHECK_EQ(iora_loop_free(other), 0);
+    CHECK_EQ(cleaned, begun);
+    CHECK(iora_loop_running() == outer_loop);
+    return EXPECT(iora_yield(), 0);
+}
+IORA_ASYNC(frees_a_loop_with_tasks, iora_loop *);
+
+SCENARIO(loop, with_tasks_freed_within_another, ANYWHERE)
+{
+    static iora_handle handle;
+    iora_loop *const other = fault_another_loop();
+
+    outer_loop = fault_another_loop();
+    if (other == NULL || outer_loop == NULL)
+        return;
+    CHECK_EQ(iora_call_soon(other, &handle, spawn_some, NULL), 0);
+    EXPECT(iora_loop_run_once(other, iora_ns(0)), 0);
+    fault_forget_loop(other);
+    if (EXPECT(iora_run_in(outer_loop, frees_a_loop_with_tasks, other), 0) == -ENOMEM)
+        CHECK_EQ(iora_loop_free(other), 0); /* nobody did */
+}
+
 /* ---- callbacks and timers -------------------------------------------------------------------------------- */
 
 static iora_handle handles[3];
@@ -272,6 +299,26 @@ SCENARIO(loop, closed_with_a_duplicate, REAL)
     (void)close(ends[1]);
     (void)close(other[0]);
     (void)close(other[1]);
+}
+
+/* The loop goes before its watchers are closed, or while what they held has not come to its end. */
+SCENARIO(loop, freed_with_watchers, REAL)
+{
+    iora_loop *const loop = fault_loop();
+
+    if (loop == NULL)
+        return;
+    make_pipe();
+    iora_watcher_init(&reader, loop, ends[0]);
+    iora_watcher_init(&writer, loop, ends[1]);
+    EXPECT(iora_watcher_on_readable(&reader, count, NULL), 0);
+    EXPECT(iora_watcher_on_writable(&writer, count, NULL), 0);
+    turn(loop, iora_ns(0));
+    iora_watcher_close(&writer);
+    fault_forget_loop(loop);
+    CHECK_EQ(iora_loop_free(loop), 0);
+    CHECK_EQ_UNARMED(calls, fault_where() == LATE ? calls : 1);
+    close_pipe();
 }
 
 /* Descriptors of which the table has to grow, and files that cannot be watched. */

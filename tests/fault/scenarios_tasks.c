@@ -95,6 +95,40 @@ SCENARIO(tasks, awaited_by_several, ANYWHERE)
     RUN(awaits_the_same);
 }
 
+/* Each awaits the next; the last waits for ever. A cancel of the first reaches it, whatever the depth. */
+static int awaits_down(int depth);
+IORA_ASYNC(awaits_down, int);
+
+static int
+awaits_down(int depth)
+{
+    IN_TASK;
+
+    if (depth == 0)
+        return EXPECT(iora_event_wait(&never), -ECANCELED);
+    return EXPECT_UNLESS_CANCELLED(iora_await(SPAWN(iora_go(awaits_down, depth - 1))), -ECANCELED);
+}
+
+static int
+cancels_a_chain(void)
+{
+    const iora_task first = SPAWN(iora_go(awaits_down, 3000));
+    int rc = 0;
+
+    /* Each turn of this task is one further down. */
+    for (int i = 0; i <= 3000 && rc == 0; i++)
+        rc = EXPECT(iora_yield(), 0);
+    EXPECT(iora_cancel(first), 0);
+    EXPECT(iora_await(first), IORA_E_TASK_CANCELED);
+    return 0;
+}
+IORA_ASYNC(cancels_a_chain);
+
+SCENARIO_EVERY(tasks, chain_of_thousands, SIM, 331)
+{
+    RUN(cancels_a_chain);
+}
+
 static iora_task ring[2];
 
 static int
@@ -249,6 +283,26 @@ IORA_ASYNC(gathers_many);
 SCENARIO(tasks, gather_many, ANYWHERE)
 {
     RUN(gathers_many);
+}
+
+/* One of many fails, and another would wait for ever if nobody cancelled it: also without memory. */
+static int
+gathers_with_one_that_stays(void)
+{
+    iora_task tasks[MANY];
+
+    for (int i = 0; i < MANY; i++)
+        tasks[i] = i == 0 ? SPAWN(iora_go(waits_and_cleans_up))
+                          : SPAWN(iora_go(ends_with, 2, i == 20 ? -EIO : 0));
+    EXPECT(iora_gather_n(tasks, MANY), -EIO);
+    CHECK_EQ(cleaned_up, begun_to_wait);
+    return 0;
+}
+IORA_ASYNC(gathers_with_one_that_stays);
+
+SCENARIO(tasks, gather_with_one_that_stays, ANYWHERE)
+{
+    RUN(gathers_with_one_that_stays);
 }
 
 static void
