@@ -91,8 +91,9 @@ IORA_API int iora_loop_free(iora_loop *loop);
 /**
  * Run until iora_loop_stop() is called. The turn in which it is called is finished first.
  *
- * Returns 0; -EBUSY if this thread is running a loop already; IORA_E_FORKED; or what the backend's
- * wait failed with, -ENOMEM for one (nothing is lost: it may be called again).
+ * Returns 0; -EBUSY if this thread is running a loop already; IORA_E_FORKED; IORA_E_WRONG_THREAD in
+ * debug mode; or what the backend's wait failed with, -ENOMEM for one (nothing is lost: it may be
+ * called again).
  */
 IORA_API int iora_loop_run(iora_loop *loop);
 
@@ -121,7 +122,8 @@ IORA_API iora_instant iora_loop_now(iora_loop *loop);
 IORA_API IORA_MUST_USE int iora_loop_fd(iora_loop *loop);
 
 /** For how long at most another loop may sleep before it must run this one: 0 while something is
- *  ready, the time until the next timer, or IORA_FOREVER. */
+ *  ready or a turn is needed to hear of everything, the time until the next timer, or IORA_FOREVER.
+ *  Ask after each run_once(). */
 IORA_API iora_duration iora_loop_timeout(iora_loop *loop);
 
 /** Set the hooks (NULL restores the default, stderr) and the argument that both get. */

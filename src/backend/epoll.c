@@ -24,6 +24,8 @@
  *     the records (as libev does; libuv #4323 and #1148 are what happens otherwise).
  * (4) A stale event of a number that we have armed again is not removed by number, which would remove
  *     the new registration: rebuild at once.
+ * (5) A descriptor closed under its watcher may come back as our own, the one that wakes us. What
+ *     waits on that number is told -EBADF, and its registration is touched by nobody.
  *
  * EPOLLIN is all that readers ask for: the end of a stream shows as that too, while EPOLLPRI would
  * stay up, and have a level-triggered watcher spin, until somebody reads the urgent byte.
@@ -129,6 +131,17 @@ make_record(struct epoll *epoll, int fd, struct record **out)
     return 0;
 }
 
+/* The record of a user's descriptor. A number that is no descriptor's gets no room, however large it is. */
+static int
+record_of(struct epoll *epoll, int fd, struct record **out)
+{
+    if (fd < 0)
+        return -EBADF;
+    if ((*out = find_record(epoll, fd)) != NULL)
+        return 0;
+    return iora__sys_is_open(fd) ? make_record(epoll, fd, out) : -EBADF;
+}
+
 /* ---- what the ops of a record want, and telling the kernel ------------------------------------- */
 
 static uint8_t
@@ -165,9 +178,12 @@ kernel_data(const struct record *record)
     return (uint64_t)record->generation << 32 | (uint32_t)record->fd;
 }
 
+/* All that is told of records goes through here. */
 static int
 control(const struct epoll *epoll, const struct record *record, int operation)
 {
+    if (record->fd == epoll->wake_fd)
+        return -EBADF; /* invariant 5 */
     return iora__sys_epoll_ctl(epoll->fd, operation, record->fd, kernel_events(record),
                                kernel_data(record));
 }
@@ -209,7 +225,7 @@ disarm(struct epoll *epoll, struct record *record)
     if (!record->registered)
         return;
     record->registered = false;
-    if (iora__sys_epoll_ctl(epoll->fd, EPOLL_CTL_DEL, record->fd, 0, 0) < 0)
+    if (control(epoll, record, EPOLL_CTL_DEL) < 0)
         record->generation++; /* a duplicate may go on reporting: what it reports is stale */
 }
 
@@ -300,7 +316,7 @@ events_of(uint32_t kernel)
 static void
 drop_stale(struct epoll *epoll, const struct record *record, int fd)
 {
-    if ((record != NULL && record->registered) ||
+    if ((record != NULL && record->registered) || fd == epoll->wake_fd ||
         iora__sys_epoll_ctl(epoll->fd, EPOLL_CTL_DEL, fd, 0, 0) < 0)
         epoll->rebuild = true;
 }
@@ -431,9 +447,7 @@ epoll_submit(void *state, struct iora__op *op)
     struct record *record;
     int rc;
 
-    if (op->_fd < 0)
-        return -EBADF;
-    if ((rc = make_record(epoll, op->_fd, &record)) < 0)
+    if ((rc = record_of(epoll, op->_fd, &record)) < 0)
         return rc;
     iora__list_push_tail(&record->ops, &op->_link);
     if ((rc = arm(epoll, record)) < 0) {

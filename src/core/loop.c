@@ -336,11 +336,12 @@ next_ready(iora_loop *loop)
 {
     struct iora__link *at = loop->ready._link._next;
 
-    if (loop->shuffled && !loop->first_is_next) {
+    if (loop->pinned > 0) {
+        loop->pinned--;
+    } else if (loop->shuffled) {
         for (uint64_t skip = iora__loop_random(loop) % SHUFFLE_AMONG; skip > 0; skip--)
             at = at->_next != &loop->ready._link ? at->_next : loop->ready._link._next;
     }
-    loop->first_is_next = false;
     iora__list_remove(at);
     return iora__container_of(at, struct iora__ready, _link);
 }

@@ -41,7 +41,6 @@ struct iora_loop {
     bool debug;
     bool shuffled; /* ready things are picked in a seeded order: no switch from task to task */
 
-    bool first_is_next; /* the head of the ready queue goes next, seeded order or not */
     bool stopping;
     bool running;
     bool complete_late;
@@ -57,6 +56,7 @@ struct iora_loop {
     const struct iora__guest *guest;
 
     uint64_t random;
+    size_t pinned; /* so many at the head of the ready queue go in its order, seeded or not */
     unsigned char *fork_canary; /* reads 1 in our process and 0 in a forked child */
     int pid;                    /* in place of the canary where the kernel has none; else 0 */
     int64_t turn_ns;            /* the clock as of this turn: what needs no exact time reads it */
@@ -89,6 +89,14 @@ static inline void
 iora__ready_push(iora_loop *loop, struct iora__ready *ready)
 {
     iora__list_push_tail(&loop->ready._link, &ready->_link);
+}
+
+/* Before all others, in a seeded order too. */
+static inline void
+iora__ready_push_first(iora_loop *loop, struct iora__ready *ready)
+{
+    iora__list_insert_before(loop->ready._link._next, &ready->_link);
+    loop->pinned += loop->shuffled;
 }
 
 static inline void

@@ -4,6 +4,7 @@
 #include "sys/seam.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
@@ -143,6 +144,12 @@ map_memory(size_t size, void **out)
         return -errno;
     *out = base;
     return 0;
+}
+
+bool
+iora__sys_is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
 }
 
 int

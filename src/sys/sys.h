@@ -24,6 +24,8 @@ int iora__sys_eventfd(void);
 int iora__sys_eventfd_signal(int fd);
 int iora__sys_eventfd_drain(int fd);
 void iora__sys_close(int fd);
+/* Whether the number is a descriptor's at all. */
+bool iora__sys_is_open(int fd);
 
 /* Address space without backing store, readable and writable. */
 int iora__sys_reserve(size_t size, void **out);

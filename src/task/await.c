@@ -13,7 +13,8 @@
  * RING_DEEP from one to the next: a ring beyond is left to the report of deadlocks.)
  *
  * gather and wait put one waiter per task on their own stack, up to INLINE_WAITERS, else on the heap. Without
- * heap gather falls back to awaiting one after the other: slower to notice an error, but it cannot fail.
+ * heap gather looks each millisecond whether one has failed, and awaits one after the other when that is known:
+ * slower to notice an error (and a deadlock not at all), but it cannot fail.
  */
 #include "task/task.h"
 
@@ -387,26 +388,75 @@ gather_joined(struct join *join, const iora_task *tasks, bool cancelled)
     return join->rc;
 }
 
-/* Without memory for waiters: one after the other. */
-static int
-gather_in_turn(int *codes, const iora_task *tasks, size_t n)
+/* ---- several, without memory for waiters ----------------------------------------------------------------------- */
+
+/* The first that has failed or cannot be awaited; n if none has. *ended: whether none is left to wait for. */
+static size_t
+find_failed(const struct iora__task *self, const iora_task *tasks, size_t n, bool *ended)
 {
-    int first = 0, cancelled = 0;
+    *ended = true;
+    for (size_t i = 0; i < n; i++) {
+        int rc;
+        const struct iora__task *const task = iora__task_find(tasks[i], &rc);
+
+        if (task == NULL || (task->state == IORA__TASK_DONE ? iora__task_result(task) < 0
+                                                            : waits_for(task, self)))
+            return i;
+        *ended &= task->state == IORA__TASK_DONE;
+    }
+    return n;
+}
+
+/* All but those that are not awaited either: they wait for self, or are it. */
+static void
+cancel_all(const struct iora__task *self, const iora_task *tasks, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        int rc;
+        struct iora__task *const task = iora__task_find(tasks[i], &rc);
+
+        if (task != NULL && !waits_for(task, self))
+            iora__task_cancel(task);
+    }
+}
+
+/* One after the other; the one that has failed (n: none) last, so that its error is the latest. */
+static int
+gather_in_turn(const struct iora__task *self, int *codes, const iora_task *tasks, size_t n,
+               size_t failed)
+{
+    int cancelled = 0, rc;
 
     for (size_t i = 0; i < n; i++) {
-        const int rc = iora_await(tasks[i]);
-
-        if (rc == -ECANCELED)
-            cancelled = rc;
+        if (i == failed)
+            continue;
+        if ((rc = iora_await(tasks[i])) == -ECANCELED && cancelled == 0)
+            cancel_all(self, tasks, n);
+        cancelled = rc == -ECANCELED ? rc : cancelled;
         if (codes != NULL)
             codes[i] = rc == -ECANCELED ? IORA_E_TASK_CANCELED : rc;
-        else if (rc < 0 && first == 0)
-            first = rc;
-        for (size_t k = i + 1; first < 0 && k < n; k++)
-            (void)iora_cancel(tasks[k]);
     }
-    return cancelled < 0 ? cancelled : first;
+    rc = failed < n ? iora_await(tasks[failed]) : 0;
+    return cancelled < 0 ? cancelled : rc;
 }
+
+static int
+gather_without_memory(struct iora__task *self, int *codes, const iora_task *tasks, size_t n)
+{
+    size_t failed = n;
+    bool ended = false;
+
+    while (codes == NULL && failed == n && !ended && !self->cancelled) {
+        failed = find_failed(self, tasks, n, &ended);
+        if (failed == n && !ended)
+            (void)iora_sleep(iora_ms(1));
+    }
+    if (failed < n || self->cancelled)
+        cancel_all(self, tasks, n);
+    return gather_in_turn(self, codes, tasks, n, failed);
+}
+
+/* ---- gather -------------------------------------------------------------------------------------------------------- */
 
 static int
 gather(int *codes, const iora_task *tasks, size_t n)
@@ -418,7 +468,7 @@ gather(int *codes, const iora_task *tasks, size_t n)
     if (rc < 0 && rc != -ECANCELED)
         return rc;
     if (join_init(&join, self, n) < 0)
-        return gather_in_turn(codes, tasks, n);
+        return gather_without_memory(self, codes, tasks, n);
     join.codes = codes;
     rc = gather_joined(&join, tasks, rc == -ECANCELED);
     join_fini(&join);

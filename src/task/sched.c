@@ -196,10 +196,7 @@ iora__park(struct iora__task *task)
 static IORA__SLOW int
 hand_over_later(struct iora__task *task, struct iora__task *next)
 {
-    iora_loop *const loop = task->loop;
-
-    iora__list_insert_before(loop->ready._link._next, &next->ready._link);
-    loop->first_is_next = true;
+    iora__ready_push_first(task->loop, &next->ready);
     return switch_to_loop(task);
 }
 
@@ -477,11 +474,11 @@ run_eagerly(struct iora__task *current, struct iora__task *task)
     iora_loop *const loop = task->loop;
 
     if (current == NULL) {
-        iora__list_insert_before(loop->ready._link._next, &task->ready._link);
+        iora__ready_push_first(loop, &task->ready);
         return;
     }
     const int16_t fuel = current->fuel;
-    iora__list_insert_before(loop->ready._link._next, &current->ready._link);
+    iora__ready_push_first(loop, &current->ready);
     (void)iora__hand_over(current, task);
     if (current->fuel > fuel)
         current->fuel = fuel; /* nobody else has had a turn */

@@ -64,8 +64,7 @@ child_check_segv(const struct child *child)
 {
     const bool died = WIFSIGNALED(child->status) && WTERMSIG(child->status) == SIGSEGV;
     const bool told = test_under_sanitizer() && WIFEXITED(child->status) &&
-                      WEXITSTATUS(child->status) != 0 &&
-                      strstr(child->output, "Sanitizer") != NULL;
+                      WEXITSTATUS(child->status) != 0 && strstr(child->output, "Sanitizer") != NULL;
 
     if (!died && !told)
         test_fail(__FILE__, __LINE__, "the child should have crashed; status %#x, output:\n%s",

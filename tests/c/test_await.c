@@ -542,7 +542,7 @@ TEST_TASK(await, in_a_ring_with_a_generator_in_it_is_edeadlk)
 static int
 look_at_main(iora_task main_task)
 {
-    return iora_wait(&main_task, 1, IORA_ALL_COMPLETED);
+    return iora_wait_for(iora_wait(&main_task, 1, IORA_ALL_COMPLETED), iora_s(10));
 }
 IORA_ASYNC(look_at_main, iora_task);
 
@@ -551,7 +551,7 @@ select_main(iora_task main_task)
 {
     iora_clause clauses[] = {iora_on_task(main_task), iora_on_sleep(iora_ms(5))};
 
-    return iora_select(clauses, 2);
+    return iora_wait_for(iora_select(clauses, 2), iora_s(10));
 }
 IORA_ASYNC(select_main, iora_task);
 

@@ -975,6 +975,27 @@ TEST_TASK(generator, cancelled_by_somebody_else_while_its_consumer_waits)
     CHECK_TRACE("cleaned@15");
 }
 
+static int
+emits_in_its_cleanup_scope(int *out)
+{
+    int rc = iora_sleep(iora_ms(10));
+
+    CHECK_EQ(rc, -ECANCELED);
+    CHECK_EQ(iora_cleanup(iora_emit(out, 1), iora_s(1)), -ECANCELED);
+    return rc;
+}
+IORA_ASYNC(emits_in_its_cleanup_scope, int *);
+
+TEST_TASK(generator, cancelled_by_somebody_else_while_its_consumer_waits_emits_no_more)
+{
+    int x = 0;
+    const iora_gen gen = iora_gen_open(emits_in_its_cleanup_scope, &x);
+
+    (void)iora_go(cancel_generator, gen._task);
+    CHECK_EQ(iora_gen_next(gen), IORA_E_TASK_CANCELED);
+    CHECK_EQ(x, 0);
+}
+
 TEST_TASK(generator, cancelled_by_somebody_else_between_two_nexts)
 {
     int x;

@@ -894,7 +894,8 @@ TEST_REAL(loop, freeing_stops_watchers)
         CHECK_EQ(iora_watcher_on_readable(&readers[i].watcher, read_one, &readers[i]), 0);
     }
     iora_watcher_close(&readers[1].watcher); /* the late mode still has its operation */
-    CHECK_EQ(iora_call_soon(loop, &handle, start_sleepers, &canceled), 0); /* it will turn once more */
+    /* Freeing will turn the loop, for their end. */
+    CHECK_EQ(iora_call_soon(loop, &handle, start_sleepers, &canceled), 0);
     CHECK_EQ(iora_loop_run_once(loop, iora_ns(0)), 0);
     put_bytes(ends[WR], 1);
     test_forget_loop(loop);
@@ -1214,5 +1215,78 @@ TEST(loop, a_seeded_order_leaves_nobody_out)
             seen[order[i] - 'a']++;
         for (int i = 0; i < RUNNERS; i++)
             CHECK_EQ(seen[i], 3);
+    }
+}
+
+static int
+adds_one(int *count)
+{
+    (*count)++;
+    return iora_yield();
+}
+IORA_ASYNC(adds_one, int *);
+
+static int
+starts_another_eagerly(int *count)
+{
+    (void)iora_go_eager(adds_one, count);
+    return adds_one(count);
+}
+IORA_ASYNC(starts_another_eagerly, int *);
+
+static int
+starts_one_eagerly(void)
+{
+    int others = 0, eager = 0;
+
+    for (int i = 0; i < 10; i++)
+        (void)iora_go(adds_one, &others);
+    (void)iora_go_eager(adds_one, &eager);
+    CHECK_EQ(eager, 1);
+    CHECK_EQ(others, 0);
+    (void)iora_go_eager(starts_another_eagerly, &eager);
+    CHECK_EQ(eager, 3);
+    CHECK_EQ(others, 0);
+    return iora_sleep(iora_ms(1));
+}
+IORA_ASYNC(starts_one_eagerly);
+
+static int others_before = -1;
+
+static int
+looks_who_has_run(const int *others)
+{
+    others_before = *others;
+    return 0;
+}
+IORA_ASYNC(looks_who_has_run, const int *);
+
+static void
+start_eagerly(void *others)
+{
+    (*(int *)others) = 0;
+    (void)iora_go_eager(looks_who_has_run, (const int *)others);
+}
+
+/* From a task, from a task that was itself started so, and from a callback. */
+TEST(loop, a_seeded_order_leaves_eager_starts_eager)
+{
+    for (uint64_t seed = 1; seed < 30; seed++) {
+        iora_loop_options options = *test_options();
+        static iora_handle handles[11];
+        iora_loop *loop;
+        int others = 0;
+
+        options.backend = IORA_BACKEND_SIM;
+        options.seed = seed;
+        loop = test_loop_with(&options);
+        CHECK_EQ(iora_run_in(loop, starts_one_eagerly), 0);
+        CHECK_EQ(iora_call_soon(loop, &handles[0], start_eagerly, &others), 0);
+        for (int i = 1; i <= 10; i++)
+            CHECK_EQ(iora_call_soon(loop, &handles[i], count_up, &others), 0);
+        CHECK_EQ(iora_loop_run_once(loop, iora_ns(0)), 0);
+        CHECK_EQ(others_before, 0);
+        test_forget_loop(loop);
+        CHECK_EQ(iora_loop_free(loop), 0);
     }
 }

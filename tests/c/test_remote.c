@@ -189,6 +189,37 @@ TEST_REAL(remote, a_thread_s_timer_is_never_early)
     iora_remote_close(it.remote);
 }
 
+/* What the kernel is asked to wait for then lies centuries ahead. */
+static void *
+call_slowly(void *arg)
+{
+    struct delayed *const it = arg;
+
+    real_sleep_ms(5);
+    CHECK_EQ(iora_remote_call_soon(it->remote, &it->timer._handle, count_up, it->count), 0);
+    return NULL;
+}
+
+TEST_REAL(remote, wakes_a_loop_whose_next_timer_is_centuries_away)
+{
+    struct delayed it = {.remote = open_remote()};
+    iora_timer far = {0}, farther = {0};
+    pthread_t thread;
+    int count = 0;
+
+    it.count = &count;
+    CHECK_EQ(iora_call_later(test_loop(), &far, iora_s(9e9), count_up, &count), 0);
+    CHECK_EQ(iora_call_at(test_loop(), &farther, (iora_instant){INT64_MAX - 1}, count_up, &count),
+             0);
+    thread = start_thread(call_slowly, &it);
+    CHECK_EQ(iora_loop_run_once(test_loop(), IORA_FOREVER), 0);
+    CHECK_EQ(count, 1);
+    CHECK(iora_timer_cancel(&far));
+    CHECK(iora_timer_cancel(&farther));
+    join_thread(thread);
+    iora_remote_close(it.remote);
+}
+
 /* ---- many threads ------------------------------------------------------------------------------------------------- */
 
 enum { SENDERS = 4, CALLS = 3000 };
@@ -434,7 +465,8 @@ TEST_EVERYWHERE(remote, outlives_its_loop_and_says_that_it_is_gone)
     CHECK_EQ(iora_loop_free(loop), 0);
     CHECK_EQ(iora_remote_call_soon(remote, &late, count_up, &count), IORA_E_CLOSED);
     CHECK_EQ(iora_remote_call_later(remote, &timer, iora_ms(1), count_up, &count), IORA_E_CLOSED);
-    CHECK_EQ(iora_remote_call_at(remote, &timer, (iora_instant){0}, count_up, &count), IORA_E_CLOSED);
+    CHECK_EQ(iora_remote_call_at(remote, &timer, (iora_instant){0}, count_up, &count),
+             IORA_E_CLOSED);
     CHECK_EQ(iora_remote_set_future(remote, &future, 0, NULL), IORA_E_CLOSED);
     CHECK(!iora_future_is_done(&future));
     CHECK(!iora_handle_is_pending(&pending));
@@ -468,6 +500,69 @@ TEST_EVERYWHERE(remote, open_fails_cleanly)
     CHECK_EQ(iora_loop_run_once(test_loop(), IORA_FOREVER), 0);
     CHECK_EQ(count, 1);
     iora_remote_close(remote);
+}
+
+/* By a number that lies about in the program, from a descriptor long closed. */
+TEST_REAL(remote, is_not_disturbed_by_a_watcher_of_the_loop_s_own_descriptor)
+{
+    iora_watcher watcher;
+    iora_remote *remote;
+    iora_handle handle = {0};
+    int number, count = 0, calls = 0;
+
+    (void)test_loop();
+    CHECK((number = dup(STDERR_FILENO)) >= 0);
+    (void)close(number);
+    remote = open_remote(); /* its eventfd has the number now */
+    CHECK_EQ(fcntl(number, F_GETFD), FD_CLOEXEC);
+    iora_watcher_init(&watcher, test_loop(), number);
+    CHECK_EQ(iora_watcher_on_readable(&watcher, count_up, &calls), -EBADF);
+    iora_watcher_close(&watcher);
+    CHECK_EQ(iora_remote_call_soon(remote, &handle, count_up, &count), 0);
+    CHECK_EQ(iora_loop_run_once(test_loop(), IORA_FOREVER), 0);
+    CHECK_EQ(count, 1);
+    CHECK_EQ(calls, 0);
+    iora_remote_close(remote);
+}
+
+/* The user closed a descriptor under its watcher, and the loop's eventfd got the number. */
+static void
+give_a_watched_number_to_the_loop(bool duplicate_lives)
+{
+    iora_watcher watcher;
+    iora_remote *remote;
+    iora_handle handle = {0};
+    int ends[2], duplicate = -1, count = 0, calls = 0;
+
+    (void)test_loop();
+    open_pipe(ends);
+    put_bytes(ends[WR], 1);
+    iora_watcher_init(&watcher, test_loop(), ends[RD]);
+    CHECK_EQ(iora_watcher_on_readable(&watcher, count_up, &calls), 0);
+    if (duplicate_lives)
+        CHECK((duplicate = dup(ends[RD])) >= 0);
+    (void)close(ends[RD]);
+    remote = open_remote();
+    CHECK_EQ(fcntl(ends[RD], F_GETFD), FD_CLOEXEC); /* it is the eventfd */
+    iora_watcher_close(&watcher);
+    turn_some(test_loop());
+    CHECK_EQ(iora_remote_call_soon(remote, &handle, count_up, &count), 0);
+    CHECK_EQ(iora_loop_run_once(test_loop(), IORA_FOREVER), 0);
+    CHECK_EQ(count, 1);
+    iora_remote_close(remote);
+    (void)close(ends[WR]);
+    if (duplicate_lives)
+        (void)close(duplicate);
+}
+
+TEST_REAL(remote, keeps_its_descriptor_when_a_watcher_had_its_number)
+{
+    give_a_watched_number_to_the_loop(false);
+}
+
+TEST_REAL(remote, keeps_its_descriptor_when_a_watched_duplicate_lives_on)
+{
+    give_a_watched_number_to_the_loop(true);
 }
 
 /* ---- tasks that wait for another thread --------------------------------------------------------------------------------------- */

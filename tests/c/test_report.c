@@ -34,7 +34,7 @@ dump(void)
 }
 
 /* A line's expectation: printf's format with a task's number first. */
-static void __attribute__((format(printf, 1, 2)))
+__attribute__((format(printf, 1, 2))) static void
 check_dumped(const char *format, ...)
 {
     char line[512];
@@ -89,14 +89,15 @@ TEST_TASK(report, dump_is_the_tree_of_tasks)
     (void)snprintf(child_site, sizeof child_site, "%s", site);
     fresh = SPAWN(sleeps, iora_s(1));
     (void)snprintf(fresh_site, sizeof fresh_site, "%s", site);
-    (void)snprintf(expected, sizeof expected,
-                   "task %llu \"main_of_report_dump_is_the_tree_of_tasks\" from iora_run: runs\n"
-                   "  task %llu \"the parent\" from %s: waits for task %llu \"sleeps\", since 1.500 s\n"
-                   "    task %llu \"sleeps\" from %s: waits for sleep, since 1.500 s\n"
-                   "  task %llu \"sleeps\" from %s: has ended with OK, not collected\n"
-                   "  task %llu \"sleeps\" from %s: is ready, has not begun\n",
-                   self, id_of(parent), parent_site, id_of(child), id_of(child), child_site,
-                   id_of(ended), ended_site, id_of(fresh), fresh_site);
+    (void)snprintf(
+        expected, sizeof expected,
+        "task %llu \"main_of_report_dump_is_the_tree_of_tasks\" from iora_run: runs\n"
+        "  task %llu \"the parent\" from %s: waits for task %llu \"sleeps\", since 1.500 s\n"
+        "    task %llu \"sleeps\" from %s: waits for sleep, since 1.500 s\n"
+        "  task %llu \"sleeps\" from %s: has ended with OK, not collected\n"
+        "  task %llu \"sleeps\" from %s: is ready, has not begun\n",
+        self, id_of(parent), parent_site, id_of(child), id_of(child), child_site, id_of(ended),
+        ended_site, id_of(fresh), fresh_site);
     CHECK_STR(dump(), expected);
     CHECK_EQ(iora_cancel(parent), 0);
     (void)dump();
@@ -381,7 +382,8 @@ lock_out_while_others_run(void)
     }
     CHECK_EQ(iora_sleep(iora_ms(5)), 0);
     CHECK_STR(test_log(), "");
-    CHECK_EQ(iora_sleep(iora_ms(50)), 0); /* a timer is left: the run as a whole is not deadlocked */
+    /* A timer is left: the run as a whole is not deadlocked. */
+    CHECK_EQ(iora_sleep(iora_ms(50)), 0);
     for (int i = 0; i < 3; i++)
         CHECK_EQ(iora_cancel(tasks[i]), 0);
     return iora_gather_all_n(codes, tasks, 3);
@@ -469,7 +471,8 @@ TEST_REAL(report, debug_mode_names_a_slow_callback)
     char expected[64];
 
     test_options()->debug = true;
-    (void)snprintf(expected, sizeof expected, "a callback (%p) ran for ", (void *)(uintptr_t)be_slow);
+    (void)snprintf(expected, sizeof expected, "a callback (%p) ran for ",
+                   (void *)(uintptr_t)be_slow);
     CHECK_EQ(iora_call_soon(test_loop(), &handle, be_slow, NULL), 0);
     CHECK_EQ(iora_loop_run_once(test_loop(), iora_ns(0)), 0);
     CHECK(test_logged(expected));
@@ -553,10 +556,11 @@ TEST(report, an_error_nobody_collected_is_told_with_its_origin)
     char expected[512];
 
     CHECK_EQ(test_run(collects_nothing), 0);
-    (void)snprintf(expected, sizeof expected,
-                   "task 2 \"fails\" (spawned at %s) failed with EIO (Input/output error) and nobody "
-                   "awaited it: reading the tape\n",
-                   site);
+    (void)snprintf(
+        expected, sizeof expected,
+        "task 2 \"fails\" (spawned at %s) failed with EIO (Input/output error) and nobody "
+        "awaited it: reading the tape\n",
+        site);
     CHECK_STR(test_log(), expected); /* and nothing of the others */
     test_expect_log();
 }

@@ -855,14 +855,51 @@ TEST_TASK(cleanup, of_no_time_again_and_again_lets_others_run_and_is_reported_as
     CHECK(test_logged("has ignored"));
 }
 
-TEST_TASK(cleanup, of_some_time_again_and_again_lets_others_run)
+static int
+sleep_and_yield(void)
 {
-    const iora_task deaf = iora_go(clean_up_for_ever, iora_ms(1));
+    (void)iora_sleep(iora_s(10));
+    return iora_yield();
+}
+
+static int
+clean_up_too_long_for_ever(void)
+{
+    while (!stop)
+        (void)iora_cleanup(sleep_and_yield(), iora_ms(1));
+    return 0;
+}
+IORA_ASYNC(clean_up_too_long_for_ever);
+
+TEST_TASK(cleanup, that_takes_too_long_again_and_again_lets_others_run_and_is_reported_as_deaf)
+{
+    const iora_task deaf = iora_go(clean_up_too_long_for_ever);
 
     CHECK_EQ(iora_cancel(deaf), 0);
     CHECK_EQ(iora_await(iora_go(stop_later, iora_s(3))), 0);
     CHECK_EQ(iora_await(deaf), 0);
-    test_expect_log();
+    CHECK(test_logged("has ignored"));
+}
+
+static int
+clean_up_well_and_go_on(void)
+{
+    while (!stop) {
+        (void)iora_yield();
+        CHECK_EQ(iora_cleanup(iora_yield(), iora_s(1)), 0);
+    }
+    return 0;
+}
+IORA_ASYNC(clean_up_well_and_go_on);
+
+TEST_TASK(cleanup, that_goes_well_between_does_not_make_a_deaf_task_less_deaf)
+{
+    const iora_task deaf = iora_go(clean_up_well_and_go_on);
+
+    CHECK_EQ(iora_cancel(deaf), 0);
+    CHECK_EQ(iora_await(iora_go(stop_later, iora_s(3))), 0);
+    CHECK_EQ(iora_await(deaf), 0);
+    CHECK(test_logged("has ignored"));
 }
 
 static int

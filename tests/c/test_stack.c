@@ -5,6 +5,7 @@
 
 #include "task/task.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 static iora_census
@@ -357,6 +358,32 @@ crash_otherwise(void)
     (void)test_run(writes_to, fault_at);
 }
 
+static void *
+overflow_in_thread(void *loop)
+{
+    return iora_run_in((iora_loop *)loop, overflows_by_name) == 0 ? NULL : loop;
+}
+
+/* Each thread has its own place for signal handlers to run. */
+static void
+overflow_in_another_thread(void)
+{
+    pthread_t thread;
+
+    test_options()->overflow_report = true;
+    CHECK_EQ(test_run(returns_at_once), 0);
+    CHECK_EQ(pthread_create(&thread, NULL, overflow_in_thread, test_loop_with(test_options())), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+}
+
+TEST(stack, overflow_is_named_in_another_thread_too)
+{
+    const struct child child = child_run(overflow_in_another_thread);
+
+    child_check_segv(&child);
+    CHECK(strstr(child.output, "stack overflow in task \"the digger\"") != NULL);
+}
+
 /* At addresses on both sides of the stacks. */
 TEST(stack, overflow_report_leaves_other_faults_alone)
 {
@@ -543,7 +570,8 @@ two_sizes_fill_up(void)
 
     CHECK_EQ(falls_back(1), 0);
     start_waiting(tasks, HALF - 1);
-    iora__seam_arm_call(3, 0, false); /* mmap, madvise for no huge pages, and EINVAL for the guard */
+    /* After mmap, and madvise for no huge pages: EINVAL for the guard. */
+    iora__seam_arm_call(3, 0, false);
     tasks[HALF] = iora_go_sized(32 * 1024, waits);
     CHECK_EQ(iora_yield(), 0);
     CHECK_EQ(iora__seam_disarm().last_call, IORA__CALL_MADVISE);
@@ -639,7 +667,8 @@ TEST_TASK(stack, that_cannot_be_guarded_is_tried_again_until_it_can)
     CHECK_EQ(iora_await(late), 0);
     CHECK_EQ(test_ms(), began_ms + 21);
     CHECK(test_logged("tasks start late"));
-    CHECK(strstr(strstr(test_log(), "tasks start late") + 1, "tasks start late") == NULL); /* once */
+    /* Once. */
+    CHECK(strstr(strstr(test_log(), "tasks start late") + 1, "tasks start late") == NULL);
     end_waiting(tasks, 7);
 }
 

@@ -976,6 +976,7 @@ TEST_TASK(owner, the_error_hook_may_spawn)
     CHECK_EQ(test_ms(), 0);
     CHECK_EQ(iora_await(iora_go(parent_of_a_failure, -EIO)), 0);
     CHECK(iora_task_is_valid(mender));
+    CHECK_EQ(iora_all_tasks(NULL, 0), 2); /* the run's, and not one of a task that is gone */
     CHECK_EQ(iora_await(mender), 0);
     CHECK_TRACE("mended@11");
 }

@@ -29,8 +29,8 @@ turns_for(iora_duration d)
     const int64_t until_ns = iora_loop_now(test_loop())._ns + iora_to_ns(d);
 
     while (iora_loop_now(test_loop())._ns < until_ns)
-        CHECK(iora_loop_run_once(
-                  test_loop(), iora_between(iora_loop_now(test_loop()), (iora_instant){until_ns})) >= 0);
+        CHECK(iora_loop_run_once(test_loop(), iora_between(iora_loop_now(test_loop()),
+                                                           (iora_instant){until_ns})) >= 0);
     turn_some(test_loop());
 }
 
@@ -39,14 +39,14 @@ turns_for(iora_duration d)
 TEST_EVERYWHERE(timers, fire_in_the_order_of_their_deadlines)
 {
     static iora_timer timers[5];
+    static const int64_t delays_ns[] = {900000, 300000, 4000000, 100000, 300001};
+    static const char *const words[] = {"d", "b", "e", "a", "c"};
     const iora_instant now = iora_loop_now(test_loop());
 
-    CHECK_EQ(iora_call_at(test_loop(), &timers[0], iora_after(now, iora_us(900)), trace_word, "d"), 0);
-    CHECK_EQ(iora_call_at(test_loop(), &timers[1], iora_after(now, iora_us(300)), trace_word, "b"), 0);
-    CHECK_EQ(iora_call_at(test_loop(), &timers[2], iora_after(now, iora_ms(4)), trace_word, "e"), 0);
-    CHECK_EQ(iora_call_at(test_loop(), &timers[3], iora_after(now, iora_us(100)), trace_word, "a"), 0);
-    CHECK_EQ(iora_call_at(test_loop(), &timers[4], iora_after(now, iora_ns(300001)), trace_word, "c"),
-             0);
+    for (int i = 0; i < 5; i++)
+        CHECK_EQ(iora_call_at(test_loop(), &timers[i], iora_after(now, iora_ns(delays_ns[i])),
+                              trace_word, (void *)words[i]),
+                 0);
     turns_for(iora_ms(5));
     CHECK_TRACE("a b c d e");
 }
@@ -378,7 +378,8 @@ TEST(timers, a_million_are_set_cancelled_and_expired_in_order)
     for (int i = 0; i < n; i++) { /* coarse in part, so that many are equal */
         const int64_t grain_ns = i % 3 == 0 ? 1000000 : 1;
 
-        entries[i].due_ns = bulk.now_ns + (int64_t)(draw() % (uint64_t)span_ns) / grain_ns * grain_ns;
+        entries[i].due_ns =
+            bulk.now_ns + (int64_t)(draw() % (uint64_t)span_ns) / grain_ns * grain_ns;
         entries[i].order = i;
         entries[i].live = true;
         entries[i].timer._fire = check_sorted;
@@ -509,7 +510,8 @@ check_wheel(void)
     }
     CHECK_MODEL(model.wheel.count == count);
     for (int level = 0; level < IORA__WHEEL_LEVELS; level++) {
-        CHECK_MODEL((model.wheel.occupied[level] != 0) == (model.wheel.occupied_levels >> level & 1));
+        CHECK_MODEL((model.wheel.occupied[level] != 0) ==
+                    (model.wheel.occupied_levels >> level & 1));
         for (int slot = 0; slot < IORA__WHEEL_SLOTS; slot++)
             CHECK_MODEL((model.wheel.occupied[level] >> slot & 1) !=
                         iora__list_is_empty(&model.wheel.slots[level][slot]));

@@ -559,6 +559,29 @@ TEST_REAL(watcher, refuses_what_is_no_descriptor)
     check_refused(19999, -EBADF);
 }
 
+static long
+resident_pages(void)
+{
+    FILE *const file = fopen("/proc/self/statm", "re");
+    long pages = 0;
+
+    CHECK_EQ(fscanf(file, "%*d %ld", &pages), 1);
+    (void)fclose(file);
+    return pages;
+}
+
+/* What is known of descriptors is kept by number; a wild one must not cost the memory of a table. */
+TEST_REAL(watcher, refuses_a_wild_number_without_making_room_for_it)
+{
+    long before;
+
+    (void)test_loop();
+    before = resident_pages();
+    check_refused(INT32_MAX, -EBADF);
+    CHECK_EQ(test_run(waits_readable, INT32_MAX - 1000), -EBADF);
+    CHECK(resident_pages() - before < 10000);
+}
+
 TEST_REAL(watcher, refuses_files_that_are_always_ready)
 {
     FILE *const file = tmpfile();
@@ -1061,7 +1084,8 @@ waits_for_one_file_after_another(void)
 {
     int ends[2], duplicates[20];
 
-    for (int i = 0; i < 20; i++) { /* the same numbers each time, and the old files live on, readable */
+    for (int i = 0; i < 20;
+         i++) { /* the same numbers each time, and the old files live on, readable */
         open_pipe(ends);
         CHECK_EQ(iora_wait_for(iora_wait_readable(ends[RD]), iora_us(200)), -ETIMEDOUT);
         put_bytes(ends[WR], 1);

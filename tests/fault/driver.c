@@ -407,9 +407,12 @@ print_notes(void)
 {
     for (const struct scenario *scenario = fault_scenarios; scenario != NULL;
          scenario = scenario->next) {
-        if (scenario->every > 1)
-            printf("* %s.%s: only every %ldth n\n", scenario->topic, scenario->name,
-                   scenario->every);
+        bool chosen = false;
+
+        for (int i = 0; i < driver.test_count; i++)
+            chosen |= shared->tests[i].scenario == scenario;
+        if (scenario->every > 1 && chosen)
+            printf("* %s.%s: only one n in %ld\n", scenario->topic, scenario->name, scenario->every);
     }
     for (int i = 0; i < driver.test_count; i++) {
         const struct test *const test = &shared->tests[i];

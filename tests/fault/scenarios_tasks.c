@@ -481,9 +481,12 @@ static int
 needs_large_stacks(void)
 {
     static int count;
+    const struct large with = {.more = {[199] = 'x'}};
     iora_task tasks[LARGE_STACKS];
 
-    EXPECT(iora_task_error(iora_go_sized(100, waits_at_the_gate)), -EINVAL);
+    /* Refused, or without a stack: what was copied to the heap goes. */
+    EXPECT(iora_task_error(iora_go_sized(100, runs_alone, with)), -EINVAL);
+    EXPECT(iora_await(SPAWN(iora_go_sized(64 << 10, runs_alone, with))), 0);
     EXPECT(iora_await(SPAWN(iora_go_fn(plain, &count, "plain"))), 0);
     for (int i = 0; i < LARGE_STACKS; i++)
         tasks[i] = SPAWN(iora_go_sized((size_t)32 << 20, waits_at_the_gate));
