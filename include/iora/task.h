@@ -109,8 +109,8 @@ IORA_API IORA_MUST_USE iora_task iora_go_fn(int (*fn)(void *arg), void *arg, con
  * Wait until a task has ended, and collect it.
  *
  * Returns   what its function returned; -ESRCH for a task collected before; IORA_E_TASK_CANCELED if
- *           somebody else cancelled it; -EDEADLK for the current task itself or a task that waits,
- *           directly or through others, for the current one; -ECANCELED (see Cancel).
+ *           somebody else cancelled it; -EDEADLK for the current task itself, one that owns it, or one
+ *           that waits, directly or through others, for these; -ECANCELED (see Cancel).
  * Suspends  unless the task has ended.
  * Cancel    cancels the task, and returns only when it has ended too: what it was given is free.
  */

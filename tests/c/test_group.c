@@ -414,6 +414,20 @@ TEST_TASK(group_keep, members_are_kept_for_next_or_the_end)
     CHECK(!test_logged("EIO"));   /* next did */
 }
 
+TEST_TASK(group_keep, a_failure_that_next_waits_for_is_its_and_not_the_error_hooks)
+{
+    int rc = 0, code = 0;
+
+    IORA_GROUP_OF(rc, group, IORA_GROUP_ISOLATE | IORA_GROUP_KEEP) {
+        (void)iora_group_go(&group, quiet, iora_ms(5), -EIO);
+        CHECK_EQ(iora_group_next(&group, NULL, &code), 0);
+        CHECK_EQ(code, -EIO);
+        CHECK_EQ(iora_group_next(&group, NULL, &code), -ENOENT);
+    }
+    CHECK_EQ(rc, 0);
+    CHECK_STR(test_log(), "");
+}
+
 /* ---- next --------------------------------------------------------------------------------------------------------------- */
 
 TEST_TASK(group_next, gives_the_members_in_the_order_they_end)

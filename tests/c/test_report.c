@@ -567,13 +567,16 @@ TEST(report, an_error_nobody_collected_is_told_with_its_origin)
 
 /* ---- debug mode: the use of stacks ---------------------------------------------------------------------------------------------- */
 
-__attribute__((noinline)) static int
+static int dig(int kib);
+static int (*volatile dig_deeper)(int kib) = dig; /* no compiler makes this a loop */
+
+static int
 dig(int kib)
 {
     volatile char block[1024];
 
-    block[0] = (char)kib;
-    return kib > 0 ? dig(kib - 1) + block[0] : 0;
+    block[kib % 1024] = (char)kib;
+    return kib > 0 ? dig_deeper(kib - 1) + block[kib % 1024] : 0;
 }
 
 static int

@@ -1534,6 +1534,15 @@ TEST_TASK(sleep_until, of_now_or_before_is_a_yield)
     CHECK_TRACE("other main other main other main other main");
 }
 
+TEST_TASK(sleep_until, of_before_takes_its_turn_as_a_yield_does)
+{
+    (void)iora_go(yielder, "a", 2);
+    CHECK_EQ(iora_sleep_until((iora_instant){0}), 0);
+    test_trace("main");
+    CHECK_EQ(iora_yield(), 0);
+    CHECK_TRACE("a1 main a2");
+}
+
 TEST_TASK(sleep_until, the_end_of_time_is_for_ever)
 {
     CHECK_EQ(iora_wait_for(iora_sleep_until((iora_instant){INT64_MAX}), iora_s(1e9)), -ETIMEDOUT);

@@ -1,6 +1,6 @@
 /* tests/fault/driver.c -- make the nth thing fail, for every n, in every scenario.
  *
- *     iora-faults [--list] [--jobs N] [--budget SECONDS] [--quiet] [--seed N] [PATTERN...]
+ *     iora-faults [--list] [--jobs N] [--budget SECONDS] [--every N] [--quiet] [--seed N] [PATTERN...]
  *     iora-faults --scenario NAME --mode MODE --n N [--variant V]
  *
  * A *test* is a scenario in one mode (what goes wrong) on one backend; its name is "queues.fifo@late/call". It
@@ -31,12 +31,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { JOBS_MAX = 64, TESTS_MAX = 4096, FAILURES_SHOWN = 3, NAME_MAX_ = 128 };
+enum { JOBS_MAX = 64, TESTS_MAX = 4096, FAILURES_SHOWN = 3, FIRST_ONES = 40, NAME_MAX_ = 128 };
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { RUN_SECONDS = 30 };
+enum { RUN_SECONDS = 30, EVERY = 5 }; /* a fork costs ten times as much */
 #else
-enum { RUN_SECONDS = 5 };
+enum { RUN_SECONDS = 5, EVERY = 1 };
 #endif
 
 enum state { WAITING, RUNNING, SWEPT, CUT };
@@ -67,10 +67,11 @@ static struct {
     int jobs;
     int test_count;
     double budget; /* seconds; 0: no end */
+    long every;    /* only one n in so many is taken */
     bool quiet;
     uint64_t seed;
     struct timespec began;
-} driver = {.jobs = 2};
+} driver = {.jobs = 2, .every = EVERY};
 
 static double
 seconds_since(const struct timespec *began)
@@ -248,7 +249,16 @@ sweep_at(struct sweep *sweep, long n)
     return true;
 }
 
-/* Run the whole test, or until time is over. After some failures more would tell nothing new. */
+/* How far it is from n to the next. A scenario that takes only some takes the first ones all: loops are made
+ * there, and tables begun. */
+static long
+step_at(const struct test *test, long n)
+{
+    return (n < FIRST_ONES ? 1 : test->scenario->every) * driver.every;
+}
+
+/* Run the whole test, or until time is over. After some failures more would tell nothing new. If not every n is
+ * taken, neighbouring tests begin with different ones. */
 static void
 sweep_all(struct test *test, struct outcome *outcome, int output)
 {
@@ -262,7 +272,8 @@ sweep_all(struct test *test, struct outcome *outcome, int output)
     if (!run_one(&sweep, 0, 0))
         return;
     sweep.injection.turn_limit = 10 * outcome->turns + 1000;
-    for (long n = 1; test->failures < FAILURES_SHOWN; n += test->scenario->every) {
+    for (long n = 1 + (test - shared->tests) % driver.every; test->failures < FAILURES_SHOWN;
+         n += step_at(test, n)) {
         if (time_is_over()) {
             test->cut_at = n;
             return;
@@ -412,8 +423,11 @@ print_notes(void)
         for (int i = 0; i < driver.test_count; i++)
             chosen |= shared->tests[i].scenario == scenario;
         if (scenario->every > 1 && chosen)
-            printf("* %s.%s: only one n in %ld\n", scenario->topic, scenario->name, scenario->every);
+            printf("* %s.%s: only one n in %ld after the first %d\n", scenario->topic,
+                   scenario->name, scenario->every, FIRST_ONES);
     }
+    if (driver.every > 1)
+        printf("only one n in %ld; --every 1 takes all\n", driver.every);
     for (int i = 0; i < driver.test_count; i++) {
         const struct test *const test = &shared->tests[i];
         char name[NAME_MAX_];
@@ -560,11 +574,12 @@ static int
 usage(FILE *to, int code)
 {
     fprintf(to,
-            "usage: iora-faults [--list] [--jobs N] [--budget SECONDS] [--quiet] [--seed N] "
+            "usage: iora-faults [--list] [--jobs N] [--budget SECONDS] [--every N] [--quiet] [--seed N] "
             "[PATTERN...]\n"
             "       iora-faults --scenario NAME --mode MODE --n N [--variant V] [--seed N]\n"
             "Makes the nth thing go wrong, for every n, in the tests whose names match a pattern "
-            "(all without\none), or once more in the one that is named. The modes:\n");
+            "(all without\none), or once more in the one that is named. --every takes only one n in N. The "
+            "modes:\n");
     for (int mode = 0; mode < MODES; mode++)
         fprintf(to, "  %-7s %s\n", fault_mode_names[mode], fault_mode_texts[mode]);
     return code;
@@ -611,6 +626,8 @@ main(int argc, char **argv)
             driver.jobs = (int)number;
         } else if (takes_number(argv, argc, &i, "--budget", &number)) {
             driver.budget = number;
+        } else if (takes_number(argv, argc, &i, "--every", &number)) {
+            driver.every = (long)number;
         } else if (takes_number(argv, argc, &i, "--seed", &number)) {
             driver.seed = (uint64_t)number;
         } else if (takes_number(argv, argc, &i, "--n", &number)) {
@@ -630,7 +647,7 @@ main(int argc, char **argv)
             break;
         }
     }
-    if (driver.jobs < 1 || driver.jobs > JOBS_MAX)
+    if (driver.jobs < 1 || driver.jobs > JOBS_MAX || driver.every < 1)
         return usage(stderr, 2);
     if (again.scenario != NULL)
         return run_again();

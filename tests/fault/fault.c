@@ -356,6 +356,9 @@ is_allowed(const char *text)
         if (strstr(text, run.texts[i]) != NULL)
             return true;
     }
+    if (getenv("IORA_DEBUG") != NULL &&
+        (strstr(text, "stacks: ") != NULL || strstr(text, "without giving way") != NULL))
+        return true;
     return fault_is_armed() && (strstr(text, "no address space for another stack") != NULL ||
                                 strstr(text, "a stack cannot be guarded") != NULL);
 }

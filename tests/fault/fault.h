@@ -48,7 +48,7 @@ struct scenario {
     const char *topic;
     const char *name;
     unsigned where;
-    long every; /* 1; more for one with thousands of everything: only every so manieth n is taken */
+    long every; /* 1; more for one with thousands of everything: beyond the first only one n in so many */
     void (*fn)(void);
     struct scenario *next;
 };
