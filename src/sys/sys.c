@@ -182,12 +182,6 @@ iora__sys_no_huge_pages(void *base, size_t size)
 }
 
 int
-iora__sys_huge_pages(void *base, size_t size)
-{
-    return advise(base, size, MADV_HUGEPAGE);
-}
-
-int
 iora__sys_guard_install(void *base, size_t size)
 {
     return advise(base, size, MADV_GUARD_INSTALL);

@@ -32,8 +32,6 @@ int iora__sys_reserve(size_t size, void **out);
 void iora__sys_unmap(void *base, size_t size);
 /* No huge pages here: each would cost 2 MiB for a stack that needs one page. */
 int iora__sys_no_huge_pages(void *base, size_t size);
-/* Huge pages here, if the kernel likes. */
-int iora__sys_huge_pages(void *base, size_t size);
 /* Make a range fault when touched: cheap guards (Linux 6.13), and the kind that splits mappings. */
 int iora__sys_guard_install(void *base, size_t size);
 int iora__sys_guard_protect(void *base, size_t size);
