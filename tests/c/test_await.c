@@ -299,6 +299,9 @@ link_of_chain(int left)
 
 TEST_TASK(await, a_cancel_goes_down_a_chain_of_ten_thousand)
 {
+#if defined(__SANITIZE_THREAD__)
+    test_skip("ThreadSanitizer has room for 8,128 stacks");
+#endif
     const iora_task first = iora_go(link_of_chain, 10000);
 
     CHECK_EQ(iora_sleep(iora_ms(1)), 0);
@@ -319,6 +322,9 @@ gathering_link(int left)
 
 TEST_TASK(gather, a_cancel_goes_down_a_chain_of_ten_thousand)
 {
+#if defined(__SANITIZE_THREAD__)
+    test_skip("ThreadSanitizer has room for 8,128 stacks");
+#endif
     const iora_task first = iora_go(gathering_link, 10000);
 
     CHECK_EQ(iora_sleep(iora_ms(1)), 0);

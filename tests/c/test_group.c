@@ -1010,6 +1010,9 @@ nested_groups(int depth)
 
 TEST_TASK(group, a_cancel_goes_down_a_chain_of_ten_thousand)
 {
+#if defined(__SANITIZE_THREAD__)
+    test_skip("ThreadSanitizer has room for 8,128 stacks");
+#endif
     const iora_task task = iora_go(nested_groups, 10000);
 
     CHECK_EQ(iora_sleep(iora_ms(1)), 0);
