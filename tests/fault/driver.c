@@ -156,9 +156,9 @@ copy_output(int fd, FILE *to)
 static void
 print_command(const struct injection *injection, FILE *to)
 {
-    fprintf(to, "%s --scenario %s.%s@%s --mode %s --n %ld", driver.self,
-            injection->scenario->topic, injection->scenario->name,
-            fault_where_name(injection->where), fault_mode_names[injection->mode], injection->n);
+    fprintf(to, "%s --scenario %s.%s@%s --mode %s --n %ld", driver.self, injection->scenario->topic,
+            injection->scenario->name, fault_where_name(injection->where),
+            fault_mode_names[injection->mode], injection->n);
     if (injection->variant > 0)
         fprintf(to, " --variant %d", injection->variant);
     if (injection->seed != 0)
@@ -168,7 +168,8 @@ print_command(const struct injection *injection, FILE *to)
 
 /* All of it in one write, since other workers print too. */
 static void
-tell_failure(const struct injection *injection, const struct outcome *outcome, int status, int output)
+tell_failure(const struct injection *injection, const struct outcome *outcome, int status,
+             int output)
 {
     char verdict[64], *text = NULL;
     size_t size = 0;
@@ -574,12 +575,12 @@ static int
 usage(FILE *to, int code)
 {
     fprintf(to,
-            "usage: iora-faults [--list] [--jobs N] [--budget SECONDS] [--every N] [--quiet] [--seed N] "
-            "[PATTERN...]\n"
+            "usage: iora-faults [--list] [--jobs N] [--budget SECONDS] [--every N] [--quiet]\n"
+            "                   [--seed N] [PATTERN...]\n"
             "       iora-faults --scenario NAME --mode MODE --n N [--variant V] [--seed N]\n"
-            "Makes the nth thing go wrong, for every n, in the tests whose names match a pattern "
-            "(all without\none), or once more in the one that is named. --every takes only one n in N. The "
-            "modes:\n");
+            "Makes the nth thing go wrong, for every n, in the tests whose names match a pattern (all\n"
+            "without one), or once more in the one that is named. --every takes one n in N only.\n"
+            "The modes, each a test of its own:\n");
     for (int mode = 0; mode < MODES; mode++)
         fprintf(to, "  %-7s %s\n", fault_mode_names[mode], fault_mode_texts[mode]);
     return code;

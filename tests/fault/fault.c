@@ -22,9 +22,9 @@ enum { FAILURES_MORE = 50, FAILURES_MORE_REAL = 8 };
 struct scenario *fault_scenarios;
 
 const char *const fault_mode_names[MODES] = {
-    [MODE_CALL] = "call",   [MODE_CALLS] = "calls", [MODE_ALLOC] = "alloc", [MODE_ALLOCS] = "allocs",
-    [MODE_ENTER] = "enter", [MODE_WAIT] = "wait",   [MODE_NOW] = "now",     [MODE_SCOPE] = "scope",
-    [MODE_ORDER] = "order",
+    [MODE_CALL] = "call",     [MODE_CALLS] = "calls", [MODE_ALLOC] = "alloc",
+    [MODE_ALLOCS] = "allocs", [MODE_ENTER] = "enter", [MODE_WAIT] = "wait",
+    [MODE_NOW] = "now",       [MODE_SCOPE] = "scope", [MODE_ORDER] = "order",
 };
 
 const char *const fault_mode_texts[MODES] = {
@@ -35,8 +35,10 @@ const char *const fault_mode_texts[MODES] = {
     [MODE_ENTER] = "who makes suspending call n is cancelled as it calls",
     [MODE_WAIT] = "who begins wait n is cancelled by a callback, after all that is ready",
     [MODE_NOW] = "the same, before anything else runs",
-    [MODE_SCOPE] = "at suspending call n within a scope its deadline passes, or its group is cancelled",
-    [MODE_ORDER] = "nothing goes wrong, but ready things run in the order of seed n (sim, 50 seeds)",
+    [MODE_SCOPE] =
+        "at suspending call n within a scope its deadline passes, or its group is cancelled",
+    [MODE_ORDER] =
+        "nothing goes wrong, but ready things run in the order of seed n (sim, 50 seeds)",
 };
 
 void
@@ -94,10 +96,9 @@ note_outcome(void)
         outcome->counted = counts.calls;
         outcome->variants = counts.failures > 0 ? iora__seam_variants(counts.last_call) : 0;
         if (counts.failures > 0)
-            (void)snprintf(outcome->what, sizeof outcome->what, "%s: %s",
-                           iora__seam_name(counts.last_call),
-                           iora_err_name(-iora__seam_errno(counts.last_call,
-                                                           run.injection->variant)));
+            (void)snprintf(
+                outcome->what, sizeof outcome->what, "%s: %s", iora__seam_name(counts.last_call),
+                iora_err_name(-iora__seam_errno(counts.last_call, run.injection->variant)));
         break;
     case MODE_ALLOC:
     case MODE_ALLOCS:
@@ -122,7 +123,9 @@ note_outcome(void)
     }
 }
 
-static void __attribute__((noreturn))
+static void end_run(int status) __attribute__((noreturn));
+
+static void
 end_run(int status)
 {
     const struct outcome *const outcome = run.outcome;
@@ -408,8 +411,8 @@ fault_another_loop(void)
 
     options.backend = where == SIM ? IORA_BACKEND_SIM : IORA_BACKEND_EPOLL;
     if (where == SIM)
-        options.seed = run.injection->mode == MODE_ORDER ? (uint64_t)run.injection->n
-                                                         : run.injection->seed;
+        options.seed =
+            run.injection->mode == MODE_ORDER ? (uint64_t)run.injection->n : run.injection->seed;
     options.complete_late = where == LATE;
     options.on_error = on_error;
     options.on_log = on_log;
@@ -481,8 +484,12 @@ take_census(void)
 
     for (int fd = 0; fd < DESCRIPTORS; fd++)
         census.descriptors += fcntl(fd, F_GETFD) >= 0;
+#if !defined(__SANITIZE_THREAD__) /* which has one of its own, from when it likes */
     if (stat("/proc/self/task", &tasks) == 0)
         census.threads = (int)tasks.st_nlink - 2;
+#else
+    (void)tasks;
+#endif
     return census;
 }
 
@@ -517,7 +524,8 @@ time_is_up(int number)
 void
 fault_run(const struct injection *injection, struct outcome *outcome)
 {
-    const struct sigaction at_alarm = {.sa_handler = time_is_up, .sa_flags = SA_RESETHAND | SA_NODEFER};
+    const struct sigaction at_alarm = {.sa_handler = time_is_up,
+                                       .sa_flags = SA_RESETHAND | SA_NODEFER};
     struct census before;
 
     run.injection = injection;

@@ -48,7 +48,7 @@ struct scenario {
     const char *topic;
     const char *name;
     unsigned where;
-    long every; /* 1; more for one with thousands of everything: beyond the first only one n in so many */
+    long every; /* 1; with thousands of everything: beyond the first, only one n in so many */
     void (*fn)(void);
     struct scenario *next;
 };
@@ -142,7 +142,7 @@ enum mode {
     MODE_ALLOC,  /* allocation n fails */
     MODE_ALLOCS, /* all from n on fail */
     MODE_ENTER,  /* the task that makes suspending call n is cancelled as it calls */
-    MODE_WAIT,   /* the task that begins wait n is cancelled by a callback, from the end of the ready queue */
+    MODE_WAIT,   /* the task that begins wait n is cancelled by a callback, last of all that is ready */
     MODE_NOW,    /* the same from the head of the ready queue: nothing comes between */
     MODE_SCOPE,  /* at suspending call n within a scope its deadline passes, or its group is cancelled */
     MODE_ORDER,  /* nothing goes wrong, but ready things run in the order that seed n gives (sim) */
@@ -181,6 +181,7 @@ extern struct scenario *fault_scenarios;
 const char *fault_where_name(enum where where);
 
 /* Run it in this process, which ends: with status 0 if all is well. */
-void fault_run(const struct injection *injection, struct outcome *outcome) __attribute__((noreturn));
+void fault_run(const struct injection *injection, struct outcome *outcome)
+    __attribute__((noreturn));
 
 #endif

@@ -209,8 +209,7 @@ has_a_group(iora_group *outer, int code)
 }
 IORA_ASYNC(has_a_group, iora_group *, int);
 
-static int
-starts_others(iora_group *group, int depth);
+static int starts_others(iora_group *group, int depth);
 IORA_ASYNC(starts_others, iora_group *, int);
 
 static int

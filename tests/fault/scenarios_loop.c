@@ -198,8 +198,9 @@ SCENARIO(loop, timers, SIM)
     (void)EXPECT(iora_remote_open(loop, &remote), 0);
     CHECK_EQ(iora_call_later(loop, &timers[0], iora_ms(5), count, NULL), 0);
     CHECK_EQ(iora_call_later(loop, &timers[1], iora_ms(50), count, NULL), 0);
-    CHECK_EQ(iora_call_at(loop, &timers[2], iora_after(iora_loop_now(loop), iora_ms(10)), count, NULL),
-             0);
+    CHECK_EQ(
+        iora_call_at(loop, &timers[2], iora_after(iora_loop_now(loop), iora_ms(10)), count, NULL),
+        0);
     CHECK_EQ(iora_call_later(loop, &timers[3], iora_ms(20), stop_timers, NULL), 0);
     CHECK_EQ(iora_call_later(loop, &timers[2], iora_ms(15), count, NULL), 0); /* set anew */
     run_until_stopped(loop);
@@ -405,7 +406,8 @@ SCENARIO(loop, rebuilt, REAL)
     EXPECT(iora_watcher_on_readable(&reader, count, NULL), 0);
     (void)close(ends[0]);
     iora_watcher_close(&reader);
-    CHECK_EQ(write(ends[1], "x", 1), 1); /* to the duplicate: reported under a number that is gone */
+    /* To the duplicate: it is reported under a number that is gone. */
+    CHECK_EQ(write(ends[1], "x", 1), 1);
     for (int i = 0; i < 3; i++)
         turn(loop, iora_ns(0));
     CHECK_EQ(calls, 0);

@@ -209,7 +209,8 @@ sends(int first, int step)
     IN_TASK;
 
     for (int item = first; item < ITEMS; item += step) {
-        const int rc = EXPECT_UNLESS_CANCELLED(iora_channel_send(&channel, &item), 0, IORA_E_CLOSED);
+        const int rc =
+            EXPECT_UNLESS_CANCELLED(iora_channel_send(&channel, &item), 0, IORA_E_CLOSED);
 
         if (rc < 0)
             return rc;

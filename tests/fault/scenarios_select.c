@@ -22,7 +22,7 @@ gives(int what)
     IN_TASK;
 
     for (int i = 0; i < ITEMS; i++) {
-        const int rc = EXPECT_UNLESS_CANCELLED(what == 0 ? iora_queue_put(&queue, &i)
+        const int rc = EXPECT_UNLESS_CANCELLED(what == 0   ? iora_queue_put(&queue, &i)
                                                : what == 1 ? iora_channel_send(&channel, &i)
                                                            : iora_yield(),
                                                0);
@@ -78,9 +78,9 @@ selects(void)
     supervisor = SPAWN(iora_go(ends_when_all_have, givers, 4));
     while (rc > 0) {
         iora_clause clauses[] = {
-            iora_on_task(supervisor),       iora_on_event(&never),
-            iora_on_get(&queue, &item),     iora_on_receive(&channel, &item),
-            iora_on_acquire(&semaphore),    iora_on_lock(&lock),
+            iora_on_task(supervisor),    iora_on_event(&never),
+            iora_on_get(&queue, &item),  iora_on_receive(&channel, &item),
+            iora_on_acquire(&semaphore), iora_on_lock(&lock),
         };
 
         /* The last two can happen nearly always: only every second time. */
@@ -248,11 +248,8 @@ selects_pipes(void)
     while (!alone) {
         char byte;
         iora_clause clauses[] = {
-            iora_on_readable(pipes[0][0]),
-            iora_on_readable(pipes[1][0]),
-            iora_on_event(&never),
-            iora_on_task(supervisor),
-            iora_on_readable(pipes[0][0]), /* the same once more */
+            iora_on_readable(pipes[0][0]), iora_on_readable(pipes[1][0]), iora_on_event(&never),
+            iora_on_task(supervisor),      iora_on_readable(pipes[0][0]), /* the same once more */
         };
         const int rc = iora_select(clauses, 5);
 
@@ -265,7 +262,8 @@ selects_pipes(void)
             alone = true;
         }
     }
-    EXPECT(iora_select((iora_clause[]){iora_on_writable(pipes[0][1]), iora_on_event(&never)}, 2), 0);
+    EXPECT(iora_select((iora_clause[]){iora_on_writable(pipes[0][1]), iora_on_event(&never)}, 2),
+           0);
     EXPECT(iora_await(supervisor), -ESRCH, 0);
     return 0;
 }

@@ -242,8 +242,9 @@ gathers(void)
                        SPAWN(iora_go(ends_with, 1, -EIO)), SPAWN(iora_go(ends_with, 1, -EPERM))),
            -EIO, -EPERM);
     CHECK_EQ(cleaned_up, begun_to_wait);
-    EXPECT(iora_gather_all(codes, SPAWN(iora_go(ends_with, 2, 3)), SPAWN(iora_go(ends_with, 0, -EIO)),
-                           SPAWN(iora_go(ends_with, 3, -EPERM)), iora_current()),
+    EXPECT(iora_gather_all(codes, SPAWN(iora_go(ends_with, 2, 3)),
+                           SPAWN(iora_go(ends_with, 0, -EIO)), SPAWN(iora_go(ends_with, 3, -EPERM)),
+                           iora_current()),
            0);
     CHECK_EQ_UNARMED(codes[0], 3);
     CHECK_EQ_UNARMED(codes[1], -EIO);
@@ -370,8 +371,7 @@ SCENARIO(tasks, shield, ANYWHERE)
 
 static int steps;
 
-static int
-steps_eagerly(int depth);
+static int steps_eagerly(int depth);
 IORA_ASYNC(steps_eagerly, int);
 
 static int
@@ -475,7 +475,9 @@ waits_at_the_gate(void)
 }
 IORA_ASYNC(waits_at_the_gate);
 
-enum { LARGE_STACKS = 72 }; /* eight to a slab, and more slabs than the table of slabs begins with */
+enum {
+    LARGE_STACKS = 72
+}; /* eight to a slab, and more slabs than the table of slabs begins with */
 
 static int
 needs_large_stacks(void)
@@ -616,8 +618,7 @@ destroy(void *value)
 
 static const iora_local key = {destroy}, other_key = {NULL};
 
-static int
-inherits(int depth);
+static int inherits(int depth);
 IORA_ASYNC(inherits, int);
 
 static int
@@ -740,7 +741,8 @@ static int
 is_stuck(void)
 {
     EXPECT(iora_run(is_stuck), -EBUSY);
-    EXPECT(iora_gather(SPAWN(iora_go(takes_both, 0)), SPAWN(iora_go(takes_both, 1))), -ECANCELED, 0);
+    EXPECT(iora_gather(SPAWN(iora_go(takes_both, 0)), SPAWN(iora_go(takes_both, 1))), -ECANCELED,
+           0);
     return 0;
 }
 
