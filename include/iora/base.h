@@ -60,7 +60,12 @@ enum iora_error_code {
     IORA_E_BROKEN = -4106,        /* the barrier was broken while or before the caller waited */
     IORA_E_FORKED = -4107,        /* the loop belongs to the parent process of this one */
     IORA_E_WRONG_THREAD = -4108,  /* the loop or object belongs to another thread */
-    IORA_E_STACK_LIMIT = -4109    /* no further stack can be guarded on this kernel; the log says why */
+    IORA_E_STACK_LIMIT = -4109,   /* no further stack can be guarded on this kernel; the log says why */
+    IORA_E_LIMIT = -4110,         /* what was to be read is longer than its limit; it is still there */
+    IORA_E_INCOMPLETE = -4111,    /* the stream ended before all of it had come; that much is still there */
+    IORA_E_TORN = -4112,          /* a write was cancelled half-way: the stream takes no more */
+    IORA_E_NAME = -4113,          /* there is no such host, or none with such an address */
+    IORA_E_NAME_AGAIN = -4114     /* the look-up of a host failed for now: the servers did not answer */
 };
 
 /** The code's name, "EAGAIN" or "IORA_E_CLOSED"; "OK" for values >= 0, "UNKNOWN" for no code of
@@ -230,6 +235,10 @@ struct iora__op {
     uint8_t _state;
     uint8_t _flags;
     uint8_t _events;
+    uint32_t _detail; /* flags of a call, or the length of an address */
+    void *_base;      /* bytes, a message, an address */
+    size_t _size;     /* of the bytes */
+    void *(*_take)(struct iora__op *, size_t *size);
 };
 
 /* A queue of waiting tasks, first in first out. All zero: empty. */

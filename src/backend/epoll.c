@@ -406,11 +406,12 @@ arm_dirty(struct epoll *epoll)
 /* ---- the table's functions ---------------------------------------------------------------------- */
 
 static int
-epoll_open(void **state)
+epoll_open(void **state, uint64_t seed)
 {
     struct epoll *const epoll = iora__zalloc(sizeof *epoll);
     int fd;
 
+    (void)seed; /* the kernel's order is its own */
     if (epoll == NULL)
         return -ENOMEM;
     fd = iora__sys_epoll_create();
@@ -543,6 +544,12 @@ epoll_pending(const void *state)
 }
 
 static bool
+epoll_is_awaiting(const void *state)
+{
+    return epoll_pending(state) > 0;
+}
+
+static bool
 epoll_is_settled(const void *state)
 {
     const struct epoll *const epoll = state;
@@ -578,6 +585,7 @@ const struct iora__backend iora__backend_epoll = {
     .wait = epoll_wait_,
     .now = epoll_now,
     .pending = epoll_pending,
+    .is_awaiting = epoll_is_awaiting,
     .is_settled = epoll_is_settled,
     .descriptor = epoll_descriptor,
 };

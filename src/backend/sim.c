@@ -20,10 +20,11 @@ struct sim {
 };
 
 static int
-sim_open(void **state)
+sim_open(void **state, uint64_t seed)
 {
     struct sim *const sim = iora__alloc(sizeof *sim);
 
+    (void)seed;
     if (sim == NULL)
         return -ENOMEM;
     sim->now_ns = INT64_C(1000) * 1000000000;
@@ -96,6 +97,13 @@ sim_pending(const void *state)
 }
 
 static bool
+sim_is_awaiting(const void *state)
+{
+    (void)state;
+    return false;
+}
+
+static bool
 sim_is_settled(const void *state)
 {
     (void)state;
@@ -119,6 +127,7 @@ const struct iora__backend iora__backend_sim = {
     .wait = sim_wait,
     .now = sim_now,
     .pending = sim_pending,
+    .is_awaiting = sim_is_awaiting,
     .is_settled = sim_is_settled,
     .descriptor = sim_descriptor,
 };

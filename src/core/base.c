@@ -23,6 +23,11 @@ static const struct {
     {IORA_E_FORKED, "IORA_E_FORKED", "the event loop belongs to the parent process"},
     {IORA_E_WRONG_THREAD, "IORA_E_WRONG_THREAD", "the object belongs to another thread's event loop"},
     {IORA_E_STACK_LIMIT, "IORA_E_STACK_LIMIT", "no further stack can be guarded on this kernel"},
+    {IORA_E_LIMIT, "IORA_E_LIMIT", "what was to be read is longer than its limit"},
+    {IORA_E_INCOMPLETE, "IORA_E_INCOMPLETE", "the stream ended too early"},
+    {IORA_E_TORN, "IORA_E_TORN", "a write was cancelled half-way"},
+    {IORA_E_NAME, "IORA_E_NAME", "there is no such host"},
+    {IORA_E_NAME_AGAIN, "IORA_E_NAME_AGAIN", "the host could not be looked up for now"},
 };
 
 enum { OWN_ERRORS = sizeof own_errors / sizeof own_errors[0] };

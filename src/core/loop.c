@@ -166,7 +166,7 @@ iora_loop_new(const iora_loop_options *options, iora_loop **out)
         goto fail_loop;
     loop->backend =
         options->backend == IORA_BACKEND_SIM ? &iora__backend_sim : &iora__backend_epoll;
-    if ((rc = loop->backend->open(&loop->backend_state)) < 0)
+    if ((rc = loop->backend->open(&loop->backend_state, options->seed)) < 0)
         goto fail_canary;
     iora__timers_init(&loop->timers, iora__loop_now_ns(loop));
     *out = loop;
@@ -320,7 +320,7 @@ poll_backend(iora_loop *loop, int64_t until_ns, bool busy)
     const bool blocks = until_ns != INT64_MIN;
     int rc;
 
-    if (busy && loop->backend->pending(loop->backend_state) == 0 && !iora__mailbox_has_mail(loop))
+    if (busy && !loop->backend->is_awaiting(loop->backend_state) && !iora__mailbox_has_mail(loop))
         return 0;
     if (blocks && guest != NULL)
         guest->before_block(loop, guest->arg);
@@ -439,7 +439,7 @@ bool
 iora__loop_is_dead(const iora_loop *loop)
 {
     return !is_ready(loop) && loop->timers.count == 0 &&
-           loop->backend->pending(loop->backend_state) == 0 && iora__mailbox_remotes(loop) == 0 &&
+           !loop->backend->is_awaiting(loop->backend_state) && iora__mailbox_remotes(loop) == 0 &&
            !iora__mailbox_has_mail(loop); /* asked last: who closes a remote has sent before */
 }
 
