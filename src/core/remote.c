@@ -180,7 +180,7 @@ iora_remote_open(iora_loop *loop, iora_remote **out)
 }
 
 static int
-send(iora_remote *remote, iora_handle *handle, iora_callback_fn *fn, void *arg, int64_t delay_ns)
+post(iora_remote *remote, iora_handle *handle, iora_callback_fn *fn, void *arg, int64_t delay_ns)
 {
     struct iora__mailbox *const mailbox = remote->mailbox;
     iora_handle *head = atomic_load(&mailbox->stack);
@@ -216,7 +216,7 @@ iora_remote_close(iora_remote *remote)
 int
 iora_remote_call_soon(iora_remote *remote, iora_handle *handle, iora_callback_fn *fn, void *arg)
 {
-    return send(remote, handle, fn, arg, RUN_SOON);
+    return post(remote, handle, fn, arg, RUN_SOON);
 }
 
 int
@@ -224,9 +224,9 @@ iora_remote_call_later(iora_remote *remote, iora_timer *timer, iora_duration del
                        iora_callback_fn *fn, void *arg)
 {
     if (delay._ns > 0)
-        return send(remote, &timer->_handle, fn, arg, delay._ns);
+        return post(remote, &timer->_handle, fn, arg, delay._ns);
     timer->_timer._deadline_ns = INT64_MIN;
-    return send(remote, &timer->_handle, fn, arg, 0);
+    return post(remote, &timer->_handle, fn, arg, 0);
 }
 
 int
@@ -234,5 +234,5 @@ iora_remote_call_at(iora_remote *remote, iora_timer *timer, iora_instant when,
                     iora_callback_fn *fn, void *arg)
 {
     timer->_timer._deadline_ns = when._ns;
-    return send(remote, &timer->_handle, fn, arg, 0);
+    return post(remote, &timer->_handle, fn, arg, 0);
 }
