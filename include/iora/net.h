@@ -16,18 +16,21 @@
 
 #include <iora/base.h>
 
-#include <netdb.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-
 IORA_BEGIN
+
+/* The system's types, whose headers a program includes if it uses them: <netdb.h>, <sys/socket.h> and
+ * <sys/uio.h> bring hundreds of short names (send, bind) that would be in your way otherwise. */
+struct addrinfo;
+struct iovec;
+struct msghdr;
 
 /* ---- addresses --------------------------------------------------------------------------------- */
 
-/** An address of any family, as a value. All zero: no address. */
+/** An address of any family, as a value: `bytes` holds a struct sockaddr_in or the like of so many bytes.
+ *  All zero: no address. */
 typedef struct iora_address {
-    struct sockaddr_storage storage;
-    socklen_t length;
+    uint32_t length;
+    unsigned char bytes[128] __attribute__((aligned(8)));
 } iora_address;
 
 /** Room for the longest text that iora_address_format() writes. */

@@ -2,6 +2,8 @@
  *
  *     int rc = iora_wait_signal(SIGINT, SIGTERM);              which one came, or a negative code
  *
+ * The numbers' names are in <signal.h>.
+ *
  * Waiting for a signal is asking for it, and nothing else is: while something in any loop of the process
  * waits for a signal, the library has a handler for it (SA_RESTART); with the last who waits the handler
  * that was there before comes back. A handler that was there is called too. A signal goes to everything that
@@ -16,8 +18,6 @@
 #define IORA_SIGNAL_H
 
 #include <iora/select.h>
-
-#include <signal.h>
 
 IORA_BEGIN
 
@@ -35,8 +35,10 @@ typedef struct iora_signals {
  */
 IORA_API IORA_MUST_USE int iora_signals_open(iora_signals *signals, const int *numbers, size_t n);
 #define iora_signals_open_of(signals, ...)                                                         \
-    iora_signals_open((signals), (const int[]){__VA_ARGS__},                                       \
-                      sizeof((const int[]){__VA_ARGS__}) / sizeof(int))
+    __extension__({                                                                                \
+        const int _iora_numbers[] = {__VA_ARGS__};                                                 \
+        iora_signals_open((signals), _iora_numbers, sizeof _iora_numbers / sizeof(int));           \
+    })
 
 /** Wait for the next one. Returns its number; -ECANCELED, and it is kept for the next call; IORA_E_CLOSED;
  *  -EBUSY while another task waits here. Suspends, unless one has come. */
@@ -51,7 +53,10 @@ IORA_API void iora_signals_close(iora_signals *signals);
 /** int iora_wait_signal(numbers...): open, wait for one, close. Returns its number, or as the functions above. */
 IORA_API IORA_MUST_USE int iora_wait_signal_of(const int *numbers, size_t n);
 #define iora_wait_signal(...)                                                                      \
-    iora_wait_signal_of((const int[]){__VA_ARGS__}, sizeof((const int[]){__VA_ARGS__}) / sizeof(int))
+    __extension__({                                                                                \
+        const int _iora_numbers[] = {__VA_ARGS__};                                                 \
+        iora_wait_signal_of(_iora_numbers, sizeof _iora_numbers / sizeof(int));                    \
+    })
 
 IORA_END
 
