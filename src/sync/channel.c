@@ -36,7 +36,7 @@ try_receive(iora_channel *channel, void *item)
 }
 
 static inline int
-send(struct iora__task *self, iora_channel *channel, const void *item)
+send_item(struct iora__task *self, iora_channel *channel, const void *item)
 {
     const int rc = try_send(channel, item);
 
@@ -52,7 +52,7 @@ send_slowly(struct iora__task *self, iora_channel *channel, const void *item)
 {
     const int rc = iora__enter_slowly(self);
 
-    return rc < 0 ? rc : send(self, channel, item);
+    return rc < 0 ? rc : send_item(self, channel, item);
 }
 
 int
@@ -60,7 +60,7 @@ iora_channel_send(iora_channel *channel, const void *item)
 {
     struct iora__task *const self = iora__self();
 
-    return iora__may_enter(self) ? send(self, channel, item) : send_slowly(self, channel, item);
+    return iora__may_enter(self) ? send_item(self, channel, item) : send_slowly(self, channel, item);
 }
 
 static inline int
