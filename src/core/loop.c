@@ -190,6 +190,8 @@ iora_loop_free(iora_loop *loop)
     iora__handles_drop(loop);
     if (loop->sched != NULL)
         loop->sched_free(loop->sched);
+    if (loop->io != NULL)
+        loop->io_free(loop->io);
     iora__watchers_free(loop);
     iora__handles_drop(loop); /* those that the tasks asked for while they ended */
     iora__mailbox_shut(loop);
