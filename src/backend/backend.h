@@ -28,15 +28,19 @@
  * wait, until it is cancelled, or ends with an error or at the end of the stream; its _state is
  * IORA__OP_IDLE at that last call. It never finishes inside submit.
  *
- * Memory of a recv comes from one of three places: `_base` and `_size`; or `_take`, asked when there is
+ * Memory of a recv comes from one of three places: `_base` and `_size`; or `_take`, asked when there may be
  * something to receive, for an owner who keeps no buffer while he waits; or, of a multi recv without either,
  * from the backend. `_base` says at `_done` where the bytes are; the backend's own are valid during that call.
+ * `_take` may be asked in vain, and again: what it gave is not touched once submit has said that the op is
+ * pending. If it gives NULL the op ends with -ENOMEM.
  *
  * A backend is one file (or folder) that fills these tables. What it is made of does not show above: the
  * loop treats all alike, and every test of operations runs on each.
  */
 #ifndef IORA_BACKEND_BACKEND_H
 #define IORA_BACKEND_BACKEND_H
+
+#include <iora/net.h>
 
 #include "core/list.h"
 
@@ -146,7 +150,7 @@ struct iora__backend {
     /* A descriptor that is readable when wait would deliver something; -ENOTSUP. */
     int (*descriptor)(void *state);
 
-    struct iora__sockets sockets;
+    const struct iora__sockets *sockets;
 };
 
 extern const struct iora__backend iora__backend_epoll;

@@ -10,6 +10,7 @@
  */
 #include "backend/sim/sim.h"
 
+#include "backend/perform.h"
 #include "sys/alloc.h"
 
 /* What a multi op may do in a wait. */
@@ -63,13 +64,6 @@ memory_of(const struct iora__sim *sim, struct iora__op *op, struct memory *out)
     out->parts = &out->piece;
     out->size = op->_size;
     return 0;
-}
-
-static bool
-is_reading(const struct iora__op *op)
-{
-    return op->_kind == IORA__OP_ACCEPT || op->_kind == IORA__OP_RECV ||
-           op->_kind == IORA__OP_RECVMSG || op->_kind == IORA__OP_READ;
 }
 
 static uint32_t
@@ -332,7 +326,8 @@ done(struct iora__op *op, int res)
 static int
 start(struct iora__sim *sim, struct iora__sim_socket *socket, struct iora__op *op)
 {
-    struct iora__link *const side = is_reading(op) ? &socket->readers : &socket->writers;
+    struct iora__link *const side =
+        iora__op_side(op) == IORA__SIDE_READ ? &socket->readers : &socket->writers;
     const bool multi = op->_flags & IORA__OP_MULTI;
     int rc;
 
