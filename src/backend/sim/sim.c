@@ -284,6 +284,21 @@ sim_release(void *state, int fd)
     (void)fd;
 }
 
+static const struct iora__sockets sockets = {
+    .socket = iora__sim_socket,
+    .socket_pair = iora__sim_socket_pair,
+    .adopt = sim_adopt,
+    .release = sim_release,
+    .bind = iora__sim_bind,
+    .bind_path = iora__sim_bind_path,
+    .unbind_path = iora__sim_unbind_path,
+    .listen = iora__sim_listen,
+    .shutdown = iora__sim_shutdown,
+    .name = iora__sim_name,
+    .set_option = iora__sim_set_option,
+    .get_option = iora__sim_get_option,
+};
+
 const struct iora__backend iora__backend_sim = {
     .name = "sim",
     .open = sim_open,
@@ -297,19 +312,5 @@ const struct iora__backend iora__backend_sim = {
     .is_awaiting = sim_is_awaiting,
     .is_settled = sim_is_settled,
     .descriptor = sim_descriptor,
-    .sockets =
-        {
-            .socket = iora__sim_socket,
-            .socket_pair = iora__sim_socket_pair,
-            .adopt = sim_adopt,
-            .release = sim_release,
-            .bind = iora__sim_bind,
-            .bind_path = iora__sim_bind_path,
-            .unbind_path = iora__sim_unbind_path,
-            .listen = iora__sim_listen,
-            .shutdown = iora__sim_shutdown,
-            .name = iora__sim_name,
-            .set_option = iora__sim_set_option,
-            .get_option = iora__sim_get_option,
-        },
+    .sockets = &sockets,
 };
