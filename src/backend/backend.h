@@ -60,8 +60,8 @@ enum iora__op_kind {
     IORA__OP_READ, /* as recv and send, for what is no socket */
     IORA__OP_WRITE,
     IORA__OP_CLOSE, /* of an owned descriptor. _res is 0 */
-    IORA__OP_WORK,  /* a function for a thread (core/lane.h): _base is the job. No backend but sim
-                       does it itself */
+    IORA__OP_WORK,  /* a function for a thread: the op is a struct iora__job's. No backend but sim
+                       does it itself (core/lane.h) */
     IORA__OP_KINDS
 };
 
@@ -74,6 +74,17 @@ enum { /* _flags */
 };
 
 enum { IORA__READABLE = 1, IORA__WRITABLE = 2 }; /* _events, and the result of a poll */
+
+struct iora_pool;
+
+/* What an IORA__OP_WORK belongs to (core/lane.h says what is done with it). */
+struct iora__job {
+    struct iora__op op;
+    int (*fn)(void *arg);
+    void (*stop)(void *arg); /* may be NULL */
+    void *arg;
+    struct iora_pool *pool; /* NULL: the loop's */
+};
 
 /* A name in the file system that a listening Unix socket was bound to. All zero: none. */
 struct iora__path_claim {
