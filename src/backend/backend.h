@@ -56,12 +56,17 @@ enum iora__op_kind {
     IORA__OP_READ, /* as recv and send, for what is no socket */
     IORA__OP_WRITE,
     IORA__OP_CLOSE, /* of an owned descriptor. _res is 0 */
-    IORA__OP_WORK,  /* a function for a thread (core/lane.h): _base is the job. No backend but sim
-                       does it itself */
+    IORA__OP_WORK,  /* a function for a thread: the op is a struct iora__job's. No backend but sim
+                       does it itself (core/lane.h) */
     IORA__OP_KINDS
 };
 
-enum iora__op_state { IORA__OP_IDLE, IORA__OP_SUBMITTED, IORA__OP_LATE };
+enum iora__op_state {
+    IORA__OP_IDLE,
+    IORA__OP_SUBMITTED,
+    IORA__OP_LATE,     /* it has ended, and that is held back (core/loop.c) */
+    IORA__OP_IN_THREAD /* a thread does it (core/lane.c), or will */
+};
 
 enum { /* _flags */
     IORA__OP_MULTI = 1,
@@ -70,6 +75,17 @@ enum { /* _flags */
 };
 
 enum { IORA__READABLE = 1, IORA__WRITABLE = 2 }; /* _events, and the result of a poll */
+
+struct iora_pool;
+
+/* What an IORA__OP_WORK belongs to (core/lane.h says what is done with it). */
+struct iora__job {
+    struct iora__op op;
+    int (*fn)(void *arg);
+    void (*stop)(void *arg); /* may be NULL */
+    void *arg;
+    struct iora_pool *pool; /* NULL: the loop's */
+};
 
 /* A name in the file system that a listening Unix socket was bound to. All zero: none. */
 struct iora__path_claim {

@@ -448,6 +448,8 @@ epoll_submit(void *state, struct iora__op *op)
     struct record *record;
     int rc;
 
+    if (op->_kind == IORA__OP_WORK)
+        return -EPERM; /* for a thread */
     if ((rc = record_of(epoll, op->_fd, &record)) < 0)
         return rc;
     iora__list_push_tail(&record->ops, &op->_link);

@@ -19,8 +19,9 @@ static struct {
 } seam;
 
 /* What each call can plausibly say. Those that are not listed are counted and never failed: close
- * and munmap, whose answer nobody could act on, and write, since an eventfd refuses one only when
- * its counter is full, which wakes the reader just as well. */
+ * and munmap, whose answer nobody could act on; write, since an eventfd refuses one only when
+ * its counter is full, which wakes the reader just as well; waking who sleeps on a word, which cannot
+ * fail; and the names of interfaces, for which "there is none" is an answer like any other. */
 static const int errnos[IORA__CALL_COUNT][4] = {
     [IORA__CALL_EPOLL_CREATE] = {EMFILE, ENFILE, ENOMEM},
     [IORA__CALL_EPOLL_CTL] = {ENOMEM, ENOSPC},
@@ -31,6 +32,10 @@ static const int errnos[IORA__CALL_COUNT][4] = {
     [IORA__CALL_MMAP] = {ENOMEM, EAGAIN},
     [IORA__CALL_MADVISE] = {EINVAL, ENOMEM, EAGAIN},
     [IORA__CALL_MPROTECT] = {ENOMEM},
+    [IORA__CALL_WRITE_FILE] = {ENOSPC, EIO, EINTR},
+    [IORA__CALL_THREAD] = {EAGAIN},
+    [IORA__CALL_FUTEX_WAIT] = {EINTR},
+    [IORA__CALL_GETADDRINFO] = {EMFILE, ENOMEM},
 };
 
 static const char *const names[IORA__CALL_COUNT] = {
@@ -46,6 +51,12 @@ static const char *const names[IORA__CALL_COUNT] = {
     [IORA__CALL_MUNMAP] = "munmap",
     [IORA__CALL_MADVISE] = "madvise",
     [IORA__CALL_MPROTECT] = "mprotect",
+    [IORA__CALL_WRITE_FILE] = "write",
+    [IORA__CALL_THREAD] = "pthread_create",
+    [IORA__CALL_FUTEX_WAIT] = "futex (wait)",
+    [IORA__CALL_FUTEX_WAKE] = "futex (wake)",
+    [IORA__CALL_GETADDRINFO] = "getaddrinfo",
+    [IORA__CALL_INTERFACE] = "if_nametoindex",
 };
 
 static void

@@ -125,6 +125,20 @@ iora__sys_eventfd_drain(int fd)
     return result((int)read(fd, &count, sizeof count));
 }
 
+int
+iora__sys_read(int fd, void *data, size_t size)
+{
+    SEAM(IORA__CALL_READ);
+    return result((int)read(fd, data, size));
+}
+
+int
+iora__sys_write(int fd, const void *data, size_t size)
+{
+    SEAM(IORA__CALL_WRITE_FILE);
+    return result((int)write(fd, data, size));
+}
+
 void
 iora__sys_close(int fd)
 {

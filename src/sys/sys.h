@@ -23,6 +23,9 @@ int iora__sys_wait_readable(int fd, int64_t timeout_ns);
 int iora__sys_eventfd(void);
 int iora__sys_eventfd_signal(int fd);
 int iora__sys_eventfd_drain(int fd);
+/* read(2) and write(2), which block as the descriptor does. */
+int iora__sys_read(int fd, void *data, size_t size);
+int iora__sys_write(int fd, const void *data, size_t size);
 void iora__sys_close(int fd);
 /* Whether the number is a descriptor's at all. */
 bool iora__sys_is_open(int fd);
