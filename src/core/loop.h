@@ -51,6 +51,7 @@ struct iora_loop {
     void *backend_state;
     struct iora__link late;  /* ops whose completion was held back (complete_late) */
     struct iora__link sides; /* of all watchers */
+    struct iora__link listeners; /* to signals */
     struct iora__timers timers;
     struct iora__mailbox *mailbox; /* NULL until a remote is opened */
     const struct iora__guest *guest;
@@ -152,6 +153,12 @@ void iora__handles_drop(iora_loop *loop);
  * turns no more. */
 void iora__watchers_stop(iora_loop *loop);
 void iora__watchers_free(iora_loop *loop);
+
+/* core/listener.c: have all of them listen no longer. */
+void iora__listeners_close(iora_loop *loop);
+
+/* core/remote.c: one that need not count as something that can wake the loop. */
+int iora__remote_open(iora_loop *loop, bool counts, iora_remote **out);
 
 /* core/remote.c: take what other threads sent; whether there is something; free with the loop. */
 void iora__mailbox_take(iora_loop *loop);

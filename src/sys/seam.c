@@ -19,8 +19,9 @@ static struct {
 } seam;
 
 /* What each call can plausibly say. Those that are not listed are counted and never failed: close
- * and munmap, whose answer nobody could act on, and write, since an eventfd refuses one only when
- * its counter is full, which wakes the reader just as well. */
+ * and munmap, whose answer nobody could act on; write, since an eventfd refuses one only when
+ * its counter is full, which wakes the reader just as well; sigaction and pthread_sigmask, which
+ * refuse nothing but numbers that are no signal's. */
 static const int errnos[IORA__CALL_COUNT][4] = {
     [IORA__CALL_EPOLL_CREATE] = {EMFILE, ENFILE, ENOMEM},
     [IORA__CALL_EPOLL_CTL] = {ENOMEM, ENOSPC},
@@ -31,6 +32,7 @@ static const int errnos[IORA__CALL_COUNT][4] = {
     [IORA__CALL_MMAP] = {ENOMEM, EAGAIN},
     [IORA__CALL_MADVISE] = {EINVAL, ENOMEM, EAGAIN},
     [IORA__CALL_MPROTECT] = {ENOMEM},
+    [IORA__CALL_ATFORK] = {ENOMEM},
 };
 
 static const char *const names[IORA__CALL_COUNT] = {
@@ -46,6 +48,9 @@ static const char *const names[IORA__CALL_COUNT] = {
     [IORA__CALL_MUNMAP] = "munmap",
     [IORA__CALL_MADVISE] = "madvise",
     [IORA__CALL_MPROTECT] = "mprotect",
+    [IORA__CALL_SIGACTION] = "sigaction",
+    [IORA__CALL_SIGMASK] = "pthread_sigmask",
+    [IORA__CALL_ATFORK] = "pthread_atfork",
 };
 
 static void
