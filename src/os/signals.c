@@ -154,12 +154,12 @@ install(int number)
     if (is_ours(&current)) /* somebody had put it back */
         return 0;
     remember(disposition, &current);
-    return iora__sys_sigaction(number,
-                               &(struct sigaction){.sa_sigaction = handle,
-                                                   .sa_mask = current.sa_mask,
-                                                   .sa_flags =
-                                                       SA_RESTART | SA_SIGINFO | SA_ONSTACK},
-                               NULL);
+    return iora__sys_sigaction(
+        number,
+        &(struct sigaction){.sa_sigaction = handle,
+                            .sa_mask = current.sa_mask,
+                            .sa_flags = SA_RESTART | SA_SIGINFO | SA_ONSTACK},
+        NULL);
 }
 
 static void
