@@ -17,7 +17,7 @@
  * (3) A thread runs at most one loop at a time; `iora__running` says which. run_once() of another
  *     loop from within a callback is refused, since the outer one's ready queue would stand still.
  * (4) Everything hangs from the loop. The exceptions are that thread-local, the list of blocks in
- *     task/block.c, and the handler in task/overflow.c.
+ *     task/block.c, the handler in task/overflow.c, and the table of signals in os/signals.c.
  *
  * Seeded order (sim): the slice is kept below zero, so that no task switches straight to another, and drain
  * picks a random one of the first 16 that are ready.
@@ -163,6 +163,7 @@ iora_loop_new(const iora_loop_options *options, iora_loop **out)
     iora__list_init(&loop->ready._link);
     iora__list_init(&loop->late);
     iora__list_init(&loop->sides);
+    iora__list_init(&loop->listeners);
     if ((rc = make_fork_canary(loop)) < 0)
         goto fail_loop;
     loop->backend =
@@ -196,6 +197,7 @@ iora_loop_free(iora_loop *loop)
     iora__watchers_free(loop);
     iora__handles_drop(loop); /* those that the tasks asked for while they ended */
     iora__lane_free(loop);
+    iora__listeners_close(loop);
     iora__mailbox_shut(loop);
     loop->backend->close(loop->backend_state);
     iora__sys_unmap(loop->fork_canary, iora__sys_page_size());

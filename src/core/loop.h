@@ -52,6 +52,7 @@ struct iora_loop {
     void *backend_state;
     struct iora__link late;  /* ops whose completion was held back (complete_late) */
     struct iora__link sides; /* of all watchers */
+    struct iora__link listeners; /* to signals */
     struct iora__timers timers;
     struct iora__mailbox *mailbox; /* NULL until a remote is opened, or a job submitted */
     struct iora__lane *lane;       /* what threads do for it; NULL until the first job */
@@ -156,6 +157,12 @@ void iora__handles_drop(iora_loop *loop);
  * turns no more. */
 void iora__watchers_stop(iora_loop *loop);
 void iora__watchers_free(iora_loop *loop);
+
+/* core/listener.c: have all of them listen no longer. */
+void iora__listeners_close(iora_loop *loop);
+
+/* core/remote.c: one that need not count as something that can wake the loop. */
+int iora__remote_open(iora_loop *loop, bool counts, iora_remote **out);
 
 /* core/remote.c: make the loop's mailbox if it has none; take what other threads sent; whether there is something;
  * free with the loop. */

@@ -44,6 +44,7 @@ struct iora__mailbox {
 
 struct iora_remote {
     struct iora__mailbox *mailbox;
+    bool counts; /* as something that can wake the loop */
 };
 
 static iora_handle closed_mark;
@@ -263,13 +264,11 @@ iora__mailbox_return(struct iora__mailbox *mailbox, struct iora__op *op)
 /* ---- remotes ------------------------------------------------------------------------------------ */
 
 int
-iora_remote_open(iora_loop *loop, iora_remote **out)
+iora__remote_open(iora_loop *loop, bool counts, iora_remote **out)
 {
     iora_remote *remote;
-    int rc = iora__loop_check(loop, "iora_remote_open");
+    int rc;
 
-    if (rc < 0)
-        return rc;
     if (iora__loop_is_forked(loop))
         return IORA_E_FORKED;
     if ((rc = iora__mailbox_make(loop)) < 0)
@@ -277,10 +276,19 @@ iora_remote_open(iora_loop *loop, iora_remote **out)
     if ((remote = iora__alloc(sizeof *remote)) == NULL)
         return -ENOMEM;
     remote->mailbox = loop->mailbox;
+    remote->counts = counts;
     atomic_fetch_add(&remote->mailbox->references, 1);
-    atomic_fetch_add(&remote->mailbox->remotes, 1);
+    atomic_fetch_add(&remote->mailbox->remotes, counts);
     *out = remote;
     return 0;
+}
+
+int
+iora_remote_open(iora_loop *loop, iora_remote **out)
+{
+    const int rc = iora__loop_check(loop, "iora_remote_open");
+
+    return rc < 0 ? rc : iora__remote_open(loop, true, out);
 }
 
 static int
@@ -311,7 +319,7 @@ iora_remote_close(iora_remote *remote)
         return;
     mailbox = remote->mailbox;
     /* A loop that waits for nothing but this remote must look again whether anything can come. */
-    if (atomic_fetch_sub(&mailbox->remotes, 1) == 1)
+    if (remote->counts && atomic_fetch_sub(&mailbox->remotes, 1) == 1)
         (void)iora__sys_eventfd_signal(mailbox->wake_fd);
     iora__mailbox_release(mailbox);
     iora__free(remote);

@@ -26,7 +26,8 @@ enum { VARIANTS = 6 };
 /* What each call can plausibly say. Those that are not listed are counted and never failed: close
  * munmap and unlink, whose answer nobody could act on; write, since an eventfd refuses one only when
  * its counter is full, which wakes the reader just as well; waking who sleeps on a word, which cannot
- * fail; and the names of interfaces, for which "there is none" is an answer like any other. */
+ * fail; the names of interfaces, for which "there is none" is an answer like any other; sigaction and
+ * pthread_sigmask, which refuse nothing but numbers that are no signal's. */
 static const int errnos[IORA__CALL_COUNT][VARIANTS] = {
     [IORA__CALL_EPOLL_CREATE] = {EMFILE, ENFILE, ENOMEM},
     [IORA__CALL_EPOLL_CTL] = {ENOMEM, ENOSPC},
@@ -55,6 +56,7 @@ static const int errnos[IORA__CALL_COUNT][VARIANTS] = {
     [IORA__CALL_THREAD] = {EAGAIN},
     [IORA__CALL_FUTEX_WAIT] = {EINTR},
     [IORA__CALL_GETADDRINFO] = {EMFILE, ENOMEM},
+    [IORA__CALL_ATFORK] = {ENOMEM},
 };
 
 static const char *const names[IORA__CALL_COUNT] = {
@@ -91,6 +93,9 @@ static const char *const names[IORA__CALL_COUNT] = {
     [IORA__CALL_FUTEX_WAKE] = "futex (wake)",
     [IORA__CALL_GETADDRINFO] = "getaddrinfo",
     [IORA__CALL_INTERFACE] = "if_nametoindex",
+    [IORA__CALL_SIGACTION] = "sigaction",
+    [IORA__CALL_SIGMASK] = "pthread_sigmask",
+    [IORA__CALL_ATFORK] = "pthread_atfork",
 };
 
 static void
