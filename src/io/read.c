@@ -72,11 +72,8 @@ received(iora_stream *stream, const struct iora__task *task, int rc)
 {
     if (rc > 0)
         return rc;
-    if (rc == -ECANCELED && !task->cancelled) {
-        if (stream->state != IORA__STREAM_OPEN)
-            return IORA_E_CLOSED;
-        rc = stream->drained ? 0 : rc;
-    }
+    if (rc == -ECANCELED && !task->cancelled && stream->state != IORA__STREAM_OPEN)
+        return IORA_E_CLOSED;
     if (rc == -EAGAIN) /* asked not to wait, being drained */
         rc = 0;
     if (rc == 0)
@@ -86,15 +83,10 @@ received(iora_stream *stream, const struct iora__task *task, int rc)
     return rc;
 }
 
-/* Receive with the op as it is prepared: a count, 0 at the end, or an error. */
 static int
-receive(iora_stream *stream, struct iora__task *task, void *base, size_t size,
-        void *(*take)(struct iora__op *, size_t *))
+receive_once(iora_stream *stream, struct iora__task *task, void *base, size_t size,
+             void *(*take)(struct iora__op *, size_t *))
 {
-    if (stream->at_end)
-        return 0;
-    if (stream->read_error != 0)
-        return stream->read_error;
     task->u.op = (struct iora__op){
         ._fd = stream->fd,
         ._kind = stream->is_pipe ? IORA__OP_READ : IORA__OP_RECV,
@@ -103,7 +95,31 @@ receive(iora_stream *stream, struct iora__task *task, void *base, size_t size,
         ._size = size,
         ._take = take,
     };
-    return received(stream, task, iora__op_await(task, &reading, stream));
+    return iora__op_await(task, &reading, stream);
+}
+
+/* Receive with the op as it is prepared: a count, 0 at the end, or an error. In a call that receives several
+ * times, a cancel or a close may have come while the task was ready to go on. */
+static int
+receive(iora_stream *stream, struct iora__task *task, void *base, size_t size,
+        void *(*take)(struct iora__op *, size_t *))
+{
+    const bool was_drained = stream->drained;
+    int rc;
+
+    if (stream->at_end)
+        return 0;
+    if (stream->read_error != 0)
+        return stream->read_error;
+    if (task->cancelled)
+        return -ECANCELED;
+    if (stream->state != IORA__STREAM_OPEN)
+        return IORA_E_CLOSED;
+    rc = receive_once(stream, task, base, size, take);
+    if (rc == -ECANCELED && !task->cancelled && stream->drained && !was_drained &&
+        stream->state == IORA__STREAM_OPEN)
+        rc = receive_once(stream, task, base, size, take); /* what arrived before that */
+    return received(stream, task, rc);
 }
 
 /* Memory for what is there to be received; or (`size` NULL) it was not needed. */
@@ -202,17 +218,17 @@ iora_read(iora_stream *stream, void *data, size_t n)
 static int
 read_directly(iora_stream *stream, struct iora__task *task, char *data, size_t n)
 {
-    stream->count = take_bytes(stream, data, n);
-    while (stream->count < n) {
-        const size_t left = n - stream->count;
-        const int rc =
-            receive(stream, task, data + stream->count, left < INT_MAX ? left : INT_MAX, NULL);
+    size_t count = take_bytes(stream, data, n);
+    int rc = 1;
 
-        if (rc <= 0)
-            return rc < 0 ? rc : IORA_E_INCOMPLETE;
-        stream->count += (size_t)rc;
+    while (count < n && rc > 0) {
+        const size_t left = n - count;
+
+        rc = receive(stream, task, data + count, left < INT_MAX ? left : INT_MAX, NULL);
+        count += rc > 0 ? (size_t)rc : 0;
     }
-    return 0;
+    stream->count = count;
+    return rc > 0 ? 0 : rc < 0 ? rc : IORA_E_INCOMPLETE;
 }
 
 int
@@ -221,9 +237,9 @@ iora_read_exactly(iora_stream *stream, void *data, size_t n)
     struct iora__task *const task = iora__self();
     int rc;
 
+    stream->count = 0; /* also of a call that does not begin */
     if ((rc = begin(stream, task)) < 0)
         return rc;
-    stream->count = 0;
     if (n > stream->line_limit)
         rc = read_directly(stream, task, data, n);
     else if ((rc = fill_to(stream, task, n, stream->line_limit)) == 0)

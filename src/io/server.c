@@ -34,6 +34,7 @@
 enum {
     BACKLOG_DEFAULT = 4096,
     ACCEPTS_IN_A_ROW = 64,
+    PORTS_TRIED = 8,
     MODE_DEFAULT = 0600,
     TOLD_EVERY_NS = 1000 * 1000 * 1000
 };
@@ -185,13 +186,12 @@ accept_one(struct listener *listener, struct iora__task *task)
     const size_t max = server->options.max_clients;
     int rc;
 
-    if ((rc = iora__enter(task)) < 0)
-        return rc;
-    while (max != 0 && server->client_count >= max) {
+    while ((rc = iora__enter(task)) == 0 && max != 0 && server->client_count >= max) {
         iora__waitq_push(&server->fewer, iora__wait_begin(task, &waiting_for_fewer, server, NULL));
-        if ((rc = iora__park(task)) < 0)
-            return rc;
+        (void)iora__park(task); /* a cancel is seen on entering, also one after the grant */
     }
+    if (rc < 0)
+        return rc;
     task->u.op = (struct iora__op){._fd = listener->fd, ._kind = IORA__OP_ACCEPT};
     return iora__op_await(task, &accepting, NULL);
 }
@@ -496,6 +496,25 @@ listen_on_all(iora_server *server, const struct addrinfo *list)
     return rc;
 }
 
+static void
+drop_listeners(iora_server *server)
+{
+    for (size_t i = 0; i < server->listener_count; i++)
+        close_listener(&server->listeners[i]);
+    server->listener_count = 0;
+}
+
+/* The port that the kernel chose for one address may be somebody else's on another: then it chooses again. */
+static int
+listen_on_any_port(iora_server *server, const struct addrinfo *list)
+{
+    int tries = PORTS_TRIED, rc;
+
+    while ((rc = listen_on_all(server, list)) == -EADDRINUSE && --tries > 0)
+        drop_listeners(server);
+    return rc;
+}
+
 static size_t
 length_of(const struct addrinfo *list)
 {
@@ -522,7 +541,8 @@ iora_start_server(const char *host, uint16_t port, iora_client_fn *serve, void *
     if ((rc = iora_getaddrinfo(host, service, &hints, &list)) < 0)
         return rc;
     if ((rc = make_server(serve, arg, options, length_of(list), &server)) == 0)
-        rc = start(server, listen_on_all(server, list), out);
+        rc = start(server, port == 0 ? listen_on_any_port(server, list) : listen_on_all(server, list),
+                   out);
     freeaddrinfo(list);
     return rc;
 }

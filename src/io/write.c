@@ -287,6 +287,11 @@ write_pieces(iora_stream *stream, struct iora__task *task, struct pieces *pieces
     rc = iora__stream_wait_room(stream, task, pieces->left < limit ? pieces->left : limit);
     if (rc < 0)
         return rc == -ECANCELED && !task->cancelled ? IORA_E_CLOSED : rc;
+    /* What came between the grant and now has perhaps dropped bytes that go before these. */
+    if (stream->state != IORA__STREAM_OPEN)
+        return IORA_E_CLOSED;
+    if (stream->write_error != 0)
+        return stream->write_error;
     if (pieces->left == 0)
         return 0;
     return stream->out.size == 0 ? write_through(stream, task, pieces)

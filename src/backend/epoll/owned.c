@@ -4,7 +4,8 @@
  * one whose ops never wait costs no epoll_ctl. What it reports is remembered:
  *
  *   ready      the sides that may be ready. An op whose side is ready is tried at once; only one that is
- *              refused (EAGAIN) waits, and clears the bit. A report sets it again.
+ *              refused (EAGAIN) waits, and clears the bit. A report sets it again. An op that does not
+ *              wait is always tried: what it asks is how things are, not what was last reported.
  *   drained    on TCP a call that moves fewer bytes than were asked for has emptied (or filled) its side: the
  *              bit is cleared without another call to hear EAGAIN. A quarter of a request's time.
  *   marked     but a descriptor that has shown RDHUP, HUP, ERR or PRI is never drained by a short call: the
@@ -145,6 +146,15 @@ has_drained(const struct record *record, int rc, size_t asked)
     return record->kind == IORA__FD_TCP && !record->is_marked && rc > 0 && (size_t)rc < asked;
 }
 
+/* Whether a test may have the call refused. It may not say of a connect that it is in progress, nor of what has
+ * arrived that nothing is there. */
+static bool
+may_refuse(const struct iora__op *op)
+{
+    return op->_kind != IORA__OP_CONNECT &&
+           !((op->_flags & IORA__OP_NOWAIT) && iora__op_side(op) == IORA__SIDE_READ);
+}
+
 /* Make the call: true if the op has ended, its result in _res. */
 static bool
 attempt(struct epoll *epoll, struct record *record, struct iora__op *op)
@@ -153,7 +163,7 @@ attempt(struct epoll *epoll, struct record *record, struct iora__op *op)
     size_t asked;
     int rc;
 
-    if (iora__seam_refuses()) {
+    if (may_refuse(op) && iora__seam_refuses()) {
         make_hot(epoll, record); /* the kernel refused nothing, and will tell nothing */
         return false;
     }
@@ -327,8 +337,9 @@ iora__epoll_owned_submit(struct epoll *epoll, struct record *record, struct iora
         return close_it(epoll, record, op);
     if (op->_flags & IORA__OP_MULTI)
         return submit_multi(epoll, record, op);
-    if (op->_kind == IORA__OP_CONNECT || ((record->ready & side) != 0 &&
-                                          iora__list_is_empty(queue_of(record, side)))) {
+    if (op->_kind == IORA__OP_CONNECT ||
+        (((record->ready & side) != 0 || (op->_flags & IORA__OP_NOWAIT)) &&
+         iora__list_is_empty(queue_of(record, side)))) {
         if (attempt(epoll, record, op))
             return IORA__OP_DONE;
         if (op->_kind == IORA__OP_CONNECT && op->_res == -EAGAIN)
