@@ -332,7 +332,7 @@ iora__sys_write_nowait(int fd, const void *data, size_t size)
 int
 iora__sys_read(int fd, void *data, size_t size)
 {
-    SEAM(IORA__CALL_READ);
+    SEAM(IORA__CALL_READ_FILE);
     return result((int)read(fd, data, size));
 }
 

@@ -37,7 +37,7 @@ child_run(void (*fn)(void))
         _exit(EXIT_SUCCESS);
     }
     (void)close(ends[1]);
-    while ((n = read(ends[0], piece, sizeof piece)) > 0) {
+    while ((n = TEMP_FAILURE_RETRY(read(ends[0], piece, sizeof piece))) > 0) {
         const size_t room = sizeof child.output - 1 - used;
         const size_t taken = (size_t)n < room ? (size_t)n : room;
 
@@ -45,7 +45,7 @@ child_run(void (*fn)(void))
         used += taken;
     }
     (void)close(ends[0]);
-    CHECK_EQ(waitpid(pid, &child.status, 0), pid);
+    CHECK_EQ(TEMP_FAILURE_RETRY(waitpid(pid, &child.status, 0)), pid);
     return child;
 }
 

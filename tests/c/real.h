@@ -24,9 +24,10 @@ real_ns(void)
 static inline void
 real_sleep_ms(int ms)
 {
-    const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
+    struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
 
-    (void)nanosleep(&pause, NULL);
+    while (nanosleep(&pause, &pause) < 0)
+        continue;
 }
 
 /* Keep the processor for as long. */

@@ -1,11 +1,13 @@
 /* tests/c/runner.c -- runs the tests, each in a process of its own (test.h says how to write one).
  *
- *     iora-tests [--list] [--jobs N] [-v] [--wrap COMMAND] [--run NAME] [PATTERN...]
+ *     iora-tests [--list] [--jobs N] [-v] [--stingy | --signals] [--wrap COMMAND] [--run NAME] [PATTERN...]
  *
  * A pattern is a shell pattern for the name, or a part of it. The child's output goes to a memory file and is
  * shown only if it fails. --run runs one test in this process, for a debugger; --wrap puts a command before
- * `iora-tests --run NAME`, valgrind for one. The last line is `N passed, N failed`, with `, N skipped` if any.
+ * `iora-tests --run NAME`, valgrind for one. --stingy and --signals run the tests on real descriptors, in one of
+ * the ways of enum test_way. The last line is `N passed, N failed`, with `, N skipped` if any.
  */
+#include "storm.h"
 #include "test.h"
 
 #include <dirent.h>
@@ -27,6 +29,15 @@ test_register(struct test *test)
 {
     *tests_end = test;
     tests_end = &test->next;
+}
+
+static struct test_exemption *exemptions;
+
+void
+test_exempt(struct test_exemption *exemption)
+{
+    exemption->next = exemptions;
+    exemptions = exemption;
 }
 
 /* ---- inside a test ------------------------------------------------------------------------------ */
@@ -288,13 +299,28 @@ free_loop(iora_loop *loop)
     CHECK_EQ(iora_loop_free(loop), 0);
 }
 
+/* ---- ways to run ------------------------------------------------------------------------------------ */
+
+static const char *const way_options[] = {
+    [TEST_PLAIN] = "", [TEST_STINGY] = "--stingy", [TEST_SIGNALS] = "--signals"};
+
+static void
+begin_way(enum test_way way)
+{
+    if (way == TEST_STINGY)
+        iora__seam_be_stingy(1, 2);
+    else if (way == TEST_SIGNALS && storm_begin() < 0)
+        test_fail(__FILE__, __LINE__, "no timer for signals: %s", strerror(errno));
+}
+
 static int
-run_in_this_process(const struct test *test, enum test_where where)
+run_in_this_process(const struct test *test, enum test_where where, enum test_way way)
 {
     const struct census before = take_census();
     struct census after;
 
     run.where = where;
+    begin_way(way);
     test->fn();
     for (int i = 0; i < LOOPS_MAX; i++) {
         if (run.loops[i] != NULL)
@@ -325,6 +351,7 @@ static struct {
     char **patterns;
     int pattern_count;
     int jobs;
+    enum test_way way;
     bool verbose;
     struct job running[JOBS_MAX];
     int passed, failed, skipped, total, finished;
@@ -353,8 +380,8 @@ exec_wrapped(const char *name)
 {
     char command[4096];
 
-    (void)snprintf(command, sizeof command, "exec %s '%s' --run '%s'", runner.wrap, runner.self,
-                   name);
+    (void)snprintf(command, sizeof command, "exec %s '%s' %s --run '%s'", runner.wrap, runner.self,
+                   way_options[runner.way], name);
     (void)execl("/bin/sh", "sh", "-c", command, (char *)NULL);
     _exit(127);
 }
@@ -378,7 +405,7 @@ start(struct job *job, const struct test *test, enum test_where where)
     }
     if (runner.wrap != NULL)
         exec_wrapped(job->name);
-    exit(run_in_this_process(test, where));
+    exit(run_in_this_process(test, where, runner.way));
 }
 
 static void
@@ -414,7 +441,8 @@ finish(struct job *job, int status)
     if (isatty(STDOUT_FILENO))
         printf("\r\033[K");
     if (code != 0 || runner.verbose)
-        printf("%-7s %s (%.2f s)\n", verdict, job->name, seconds_since(&job->began));
+        printf("%-7s %s%s%s (%.2f s)\n", verdict, job->name, runner.way != TEST_PLAIN ? " " : "",
+               way_options[runner.way], seconds_since(&job->began));
     if (WIFSIGNALED(status))
         printf("        ended by signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
     if (code != 0)
@@ -480,6 +508,24 @@ free_job(void)
     }
 }
 
+static bool
+is_exempt(const struct test *test)
+{
+    for (const struct test_exemption *at = exemptions; at != NULL; at = at->next) {
+        if (at->way == runner.way && strcmp(at->topic, test->topic) == 0 &&
+            strcmp(at->name, test->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What a simulated loop runs makes no calls that could be refused or interrupted. */
+static bool
+runs_in_this_way(const struct test *test, enum test_where where)
+{
+    return runner.way == TEST_PLAIN || (where != TEST_SIM && !is_exempt(test));
+}
+
 typedef void visit_fn(const struct test *test, enum test_where where, const char *name);
 
 static void
@@ -489,7 +535,7 @@ for_each_test(visit_fn *visit)
         for (unsigned where = TEST_SIM; where <= TEST_LATE; where <<= 1) {
             char name[256];
 
-            if (!(test->where & where))
+            if (!(test->where & where) || !runs_in_this_way(test, where))
                 continue;
             (void)snprintf(name, sizeof name, "%s.%s%s", test->topic, test->name,
                            suffix(test, where));
@@ -529,15 +575,18 @@ static void
 run_one(const struct test *test, enum test_where where, const char *name)
 {
     if (strcmp(name, runner.patterns[0]) == 0)
-        exit(run_in_this_process(test, where));
+        exit(run_in_this_process(test, where, runner.way));
 }
 
 static int
 usage(FILE *to, int code)
 {
     fprintf(to,
-            "usage: iora-tests [--list] [--jobs N] [-v] [--wrap COMMAND] [--run NAME] [PATTERN...]\n"
-            "Runs the tests whose names match a pattern (all without one), each in its own process.\n");
+            "usage: iora-tests [--list] [--jobs N] [-v] [--stingy | --signals] [--wrap COMMAND]\n"
+            "                  [--run NAME] [PATTERN...]\n"
+            "Runs the tests whose names match a pattern (all without one), each in its own process.\n"
+            "--stingy: those on real descriptors, with one byte a call and each second call refused.\n"
+            "--signals: the same, with a signal each millisecond.\n");
     return code;
 }
 
@@ -552,6 +601,10 @@ main(int argc, char **argv)
             what = list_one;
         } else if (strcmp(argv[i], "-v") == 0) {
             runner.verbose = true;
+        } else if (strcmp(argv[i], "--stingy") == 0) {
+            runner.way = TEST_STINGY;
+        } else if (strcmp(argv[i], "--signals") == 0) {
+            runner.way = TEST_SIGNALS;
         } else if (strcmp(argv[i], "--jobs") == 0 && i + 1 < argc) {
             runner.jobs = atoi(argv[++i]);
         } else if (strcmp(argv[i], "--wrap") == 0 && i + 1 < argc) {

@@ -14,6 +14,11 @@
  *     TEST_REAL       runs twice: "topic.name@epoll", and "...@late", where every operation completes late
  *     TEST_EVERYWHERE runs three times: @sim, @epoll, @late
  *     TEST_TASK       as TEST, the body being a run's main task, so that it may suspend
+ *
+ * What runs on real descriptors also has to pass where the kernel is stingy and where signals interrupt its calls
+ * (enum test_way). A test that looks at what single calls do is exempt by a line behind it:
+ *
+ *     TEST_EXEMPT(stream, reads_what_is_there, TEST_STINGY, "of how much one read gives")
  */
 #ifndef IORA_TESTS_TEST_H
 #define IORA_TESTS_TEST_H
@@ -27,6 +32,30 @@
 #include <string.h>
 
 enum test_where { TEST_SIM = 1, TEST_EPOLL = 2, TEST_LATE = 4 };
+
+/* Ways to run a test in which nothing goes wrong, and nothing may. */
+enum test_way {
+    TEST_PLAIN,
+    TEST_STINGY, /* each call moves one byte at most, and each second call is refused */
+    TEST_SIGNALS /* a signal a millisecond interrupts whatever waits */
+};
+
+struct test_exemption {
+    const char *topic;
+    const char *name;
+    enum test_way way;
+    const char *why;
+    struct test_exemption *next;
+};
+
+void test_exempt(struct test_exemption *exemption);
+
+#define TEST_EXEMPT(topic_, name_, way_, why_)                                                     \
+    __attribute__((constructor)) static void test_exempt_##topic_##_##name_##_##way_(void)         \
+    {                                                                                              \
+        static struct test_exemption exemption = {#topic_, #name_, (way_), (why_), NULL};          \
+        test_exempt(&exemption);                                                                   \
+    }
 
 struct test {
     const char *topic;

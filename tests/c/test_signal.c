@@ -656,7 +656,7 @@ TEST_TASK_EVERYWHERE(signal, of_a_child_by_the_bare_system_call_does_not_wake_th
         (void)kill(getpid(), SIGUSR1);
         _exit(0);
     }
-    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(TEMP_FAILURE_RETRY(waitpid(pid, &status, 0)), pid);
     CHECK_EQ(status, 0);
     CHECK_EQ(iora_wait_for(iora_signals_next(&signals), iora_ms(1)), -ETIMEDOUT);
     iora_signals_close(&signals);

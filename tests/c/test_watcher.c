@@ -643,6 +643,7 @@ TEST_REAL(watcher, whose_descriptor_is_closed_falls_silent)
     CHECK_EQ(ops_pending(), 0);
     (void)close(ends[WR]);
 }
+TEST_EXEMPT(watcher, whose_descriptor_is_closed_falls_silent, TEST_SIGNALS, "it counts turns, and each signal makes one")
 
 /* The file lives on, is readable, and epoll cannot be told to forget it. */
 TEST_REAL(watcher, closed_after_its_descriptor_does_not_spin_while_a_duplicate_lives)
@@ -664,6 +665,7 @@ TEST_REAL(watcher, closed_after_its_descriptor_does_not_spin_while_a_duplicate_l
     (void)close(duplicate);
     (void)close(ends[WR]);
 }
+TEST_EXEMPT(watcher, closed_after_its_descriptor_does_not_spin_while_a_duplicate_lives, TEST_SIGNALS, "it counts turns, and each signal makes one")
 
 TEST_REAL(watcher, of_a_number_used_again_hears_the_new_file_only)
 {
@@ -693,6 +695,7 @@ TEST_REAL(watcher, of_a_number_used_again_hears_the_new_file_only)
     (void)close(duplicate);
     (void)close(ends[WR]);
 }
+TEST_EXEMPT(watcher, of_a_number_used_again_hears_the_new_file_only, TEST_SIGNALS, "it counts turns, and each signal makes one")
 
 /* The first watcher was never closed, and the old file goes on reporting under the number. */
 TEST_REAL(watcher, on_a_number_used_again_under_another_does_not_spin)
@@ -722,6 +725,7 @@ TEST_REAL(watcher, on_a_number_used_again_under_another_does_not_spin)
     (void)close(duplicate);
     (void)close(ends[WR]);
 }
+TEST_EXEMPT(watcher, on_a_number_used_again_under_another_does_not_spin, TEST_SIGNALS, "it counts turns, and each signal makes one")
 
 /* When the loop finds out that the descriptor is gone, who still watches it is called once. */
 TEST_REAL(watcher, is_called_once_when_its_descriptor_turns_out_to_be_gone)
@@ -1134,3 +1138,4 @@ TEST_REAL(watcher, wait_whose_descriptor_was_closed_does_not_spin)
     CHECK_EQ(test_run(has_its_descriptor_closed, ends), 0);
     (void)close(ends[WR]);
 }
+TEST_EXEMPT(watcher, wait_whose_descriptor_was_closed_does_not_spin, TEST_SIGNALS, "it counts turns, and each signal makes one")

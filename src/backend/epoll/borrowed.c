@@ -24,6 +24,7 @@
 #include "backend/epoll/set.h"
 
 #include "backend/perform.h"
+#include "sys/seam.h"
 
 /* Of an op for bytes, in `_events`: what it waits for; and that only readiness will tell whether it may go. */
 enum { ONLY_WHEN_READY = 4 };
@@ -81,8 +82,13 @@ static bool
 attempt(struct iora__op *op, bool is_ready)
 {
     size_t asked;
-    const int rc = iora__op_perform(op, is_ready && (op->_events & ONLY_WHEN_READY), &asked);
+    int rc;
 
+    if (op->_kind != IORA__OP_CONNECT && iora__seam_refuses()) {
+        op->_res = -EAGAIN; /* to be armed again, and reported again: the kernel looks at the level */
+        return false;
+    }
+    rc = iora__op_perform(op, is_ready && (op->_events & ONLY_WHEN_READY), &asked);
     if (rc == -EOPNOTSUPP && !(op->_events & ONLY_WHEN_READY) &&
         (op->_kind == IORA__OP_READ || op->_kind == IORA__OP_WRITE)) {
         op->_events |= ONLY_WHEN_READY;
