@@ -99,7 +99,7 @@ IORA_API IORA_MUST_USE int iora_sock_connect(int fd, const iora_address *address
  * is read by a thread of the loop's pool.
  *
  * Returns   a count, 0 at the end; -EBADF; -ENOTSUP in a simulated loop; IORA_E_FORKED; what read(2) or
- *           write(2) fail with; -ECANCELED.
+ *           write(2) fail with; -EAGAIN if a thread is needed and none can be had; -ECANCELED.
  * Suspends  until something can be read, or written.
  * Cancel    nothing was read or written. In a pool thread it may have been: then the call returns its
  *           result, and only when the thread has let go of the memory.

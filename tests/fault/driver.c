@@ -103,6 +103,13 @@ name_test(const struct test *test, char name[NAME_MAX_])
 
 /* ---- one run ---------------------------------------------------------------------------------------- */
 
+/* Byte by byte everything takes longer. */
+static unsigned
+seconds_for(const struct injection *injection)
+{
+    return injection->mode == MODE_STINGY ? 6 * RUN_SECONDS : RUN_SECONDS;
+}
+
 /* A process for the run. Returns its status as waitpid(2) tells it. */
 static int
 run_in_child(const struct injection *injection, struct outcome *outcome)
@@ -116,7 +123,7 @@ run_in_child(const struct injection *injection, struct outcome *outcome)
     outcome->variants = 0;
     outcome->what[0] = outcome->text[0] = '\0';
     if ((pid = fork()) == 0) {
-        alarm(RUN_SECONDS);
+        alarm(seconds_for(injection));
         fault_run(injection, outcome);
     }
     if (pid < 0 || waitpid(pid, &status, 0) < 0) {
@@ -251,11 +258,14 @@ sweep_at(struct sweep *sweep, long n)
 }
 
 /* How far it is from n to the next. A scenario that takes only some takes the first ones all: loops are made
- * there, and tables begun. */
+ * there, and tables begun; and so it does where n does not count what happens. */
 static long
 step_at(const struct test *test, long n)
 {
-    return (n < FIRST_ONES ? 1 : test->scenario->every) * driver.every;
+    const bool takes_all =
+        n < FIRST_ONES || test->mode >= MODE_ORDER;
+
+    return (takes_all ? 1 : test->scenario->every) * driver.every;
 }
 
 /* Run the whole test, or until time is over. After some failures more would tell nothing new. If not every n is
@@ -481,7 +491,9 @@ static bool
 exists(const struct test *test)
 {
     return driver.test_count < TESTS_MAX - 1 && (test->scenario->where & test->where) &&
-           (test->mode != MODE_ORDER || test->where == SIM);
+           (test->mode != MODE_ORDER || test->where == SIM) &&
+           (test->mode < MODE_NOFILE || test->where != SIM) &&
+           (test->mode != MODE_NOFILE || !(test->scenario->where & AMPLE));
 }
 
 static void
@@ -565,7 +577,7 @@ run_again(void)
     injection.turn_limit = 1000000;
     injection.seed = driver.seed;
     injection.aloud = true;
-    alarm(RUN_SECONDS);
+    alarm(seconds_for(&injection));
     fault_run(&injection, &outcome);
 }
 

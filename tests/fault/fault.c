@@ -5,19 +5,22 @@
  */
 #include "fault.h"
 
+#include "../c/storm.h"
 #include "core/loop.h"
 #include "task/task.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { LOOPS_MAX = 8, DESCRIPTORS = 256, LOG_MAX = 2048, TEXTS_MAX = 4 };
 
-/* How many more calls of a kind fail after the first. Some are tried again each millisecond. */
-enum { FAILURES_MORE = 50, FAILURES_MORE_REAL = 8 };
+/* How many more calls of a kind fail after the first. Some are tried again each millisecond, an accept after 50,
+ * then 100, then 200. */
+enum { FAILURES_MORE = 50, FAILURES_MORE_REAL = 2 };
 
 struct scenario *fault_scenarios;
 
@@ -25,11 +28,13 @@ const char *const fault_mode_names[MODES] = {
     [MODE_CALL] = "call",     [MODE_CALLS] = "calls", [MODE_ALLOC] = "alloc",
     [MODE_ALLOCS] = "allocs", [MODE_ENTER] = "enter", [MODE_WAIT] = "wait",
     [MODE_NOW] = "now",       [MODE_SCOPE] = "scope", [MODE_ORDER] = "order",
+    [MODE_NOFILE] = "nofile",
+    [MODE_STINGY] = "stingy", [MODE_SIGNALS] = "signals",
 };
 
 const char *const fault_mode_texts[MODES] = {
     [MODE_CALL] = "system call n fails, with each errno it may give",
-    [MODE_CALLS] = "system call n fails, and the next 50 of its kind, or 8 where time is real",
+    [MODE_CALLS] = "system call n fails, and the next 50 of its kind, or 2 where time is real",
     [MODE_ALLOC] = "allocation n fails",
     [MODE_ALLOCS] = "all allocations from n on fail",
     [MODE_ENTER] = "who makes suspending call n is cancelled as it calls",
@@ -39,7 +44,19 @@ const char *const fault_mode_texts[MODES] = {
         "at suspending call n within a scope its deadline passes, or its group is cancelled",
     [MODE_ORDER] =
         "nothing goes wrong, but ready things run in the order of seed n (sim, 50 seeds)",
+    [MODE_NOFILE] = "the process may have n + 7 descriptors, 8 to 64 (not in sim)",
+    [MODE_STINGY] =
+        "nothing goes wrong, but calls move few bytes and many are refused (not in sim)",
+    [MODE_SIGNALS] = "nothing goes wrong, but a signal comes each millisecond (not in sim)",
 };
+
+/* The ways to be stingy: so many bytes a call, and each so manieth refused. */
+static const struct {
+    size_t most;
+    unsigned refused;
+} stingy_ways[] = {{1, 2}, {7, 3}, {1000, 2}, {0, 2}};
+
+enum { STINGY_WAYS = sizeof stingy_ways / sizeof stingy_ways[0] };
 
 void
 fault_register(struct scenario *scenario)
@@ -118,6 +135,18 @@ note_outcome(void)
         outcome->counted = FAULT_ORDERS;
         outcome->fired = run.injection->n > 0 && run.injection->n <= FAULT_ORDERS;
         break;
+    case MODE_NOFILE:
+        outcome->counted = FAULT_NOFILE_MAX - FAULT_NOFILE_MIN + 1;
+        outcome->fired = run.injection->n > 0 && run.injection->n <= outcome->counted;
+        break;
+    case MODE_STINGY:
+        outcome->counted = STINGY_WAYS;
+        outcome->fired = run.injection->n > 0 && run.injection->n <= outcome->counted;
+        break;
+    case MODE_SIGNALS:
+        outcome->counted = 1;
+        outcome->fired = run.injection->n == 1;
+        break;
     case MODES:
         break;
     }
@@ -174,13 +203,31 @@ fault_check_eq(const char *file, int line, const char *a_text, const char *b_tex
 bool
 fault_is_armed(void)
 {
-    return run.injection->n != 0 || run.injection->seed != 0;
+    return (run.injection->n != 0 && run.injection->mode != MODE_STINGY &&
+            run.injection->mode != MODE_SIGNALS) ||
+           run.injection->seed != 0;
+}
+
+bool
+fault_lacks_descriptors(void)
+{
+    return run.injection->mode == MODE_NOFILE && run.injection->n > 0;
 }
 
 enum where
 fault_where(void)
 {
     return run.injection->where;
+}
+
+/* Whether the system call that was made to fail failed so. */
+static bool
+is_injected(int rc)
+{
+    const struct iora__seam_counts counts = iora__seam_read();
+
+    return counts.failures > 0 &&
+           rc == -iora__seam_errno(counts.last_call, run.injection->variant);
 }
 
 /* Whether the fault can have led to this code, here or with somebody on whom we depend. */
@@ -190,9 +237,11 @@ is_explained(int rc)
     if (rc == -ECANCELED || rc == IORA_E_TASK_CANCELED)
         return true; /* who fails cancels others */
     switch (run.injection->mode) {
+    case MODE_NOFILE:
+        return rc == -EMFILE;
     case MODE_CALL:
     case MODE_CALLS:
-        return rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOSPC ||
+        return is_injected(rc) || rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOSPC ||
                rc == IORA_E_STACK_LIMIT;
     case MODE_ALLOC:
     case MODE_ALLOCS:
@@ -203,6 +252,8 @@ is_explained(int rc)
     case MODE_WAIT:
     case MODE_NOW:
     case MODE_ORDER:
+    case MODE_STINGY:
+    case MODE_SIGNALS:
     case MODES:
         break;
     }
@@ -308,7 +359,7 @@ on_moment(enum iora__moment moment, struct iora__task *task)
 
     switch (moment) {
     case IORA__MOMENT_TURN:
-        if (++run.turns > run.injection->turn_limit)
+        if (++run.turns > run.injection->turn_limit && mode != MODE_STINGY)
             fault_fail(__FILE__, __LINE__, "the loop has turned %ld times: it spins", run.turns);
         break;
     case IORA__MOMENT_ENTER:
@@ -325,18 +376,47 @@ on_moment(enum iora__moment moment, struct iora__task *task)
 }
 
 static void
+limit_descriptors(rlim_t most)
+{
+    const struct rlimit limit = {most, most};
+
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static void
 arm(void)
 {
     const struct injection *const injection = run.injection;
+    const long n = injection->n;
 
     iora__seam_watch(on_moment);
-    if (injection->mode == MODE_CALL)
-        iora__seam_arm_call(injection->n, injection->variant, false);
-    else if (injection->mode == MODE_CALLS)
-        iora__seam_arm_calls(injection->n, injection->variant,
+    switch (injection->mode) {
+    case MODE_CALL:
+        iora__seam_arm_call(n, injection->variant, false);
+        break;
+    case MODE_CALLS:
+        iora__seam_arm_calls(n, injection->variant,
                              injection->where == SIM ? FAILURES_MORE : FAILURES_MORE_REAL);
-    else if (injection->mode == MODE_ALLOC || injection->mode == MODE_ALLOCS)
-        iora__seam_arm_allocation(injection->n, injection->mode == MODE_ALLOCS);
+        break;
+    case MODE_ALLOC:
+    case MODE_ALLOCS:
+        iora__seam_arm_allocation(n, injection->mode == MODE_ALLOCS);
+        break;
+    case MODE_NOFILE:
+        if (n > 0)
+            limit_descriptors((rlim_t)(n - 1 + FAULT_NOFILE_MIN));
+        break;
+    case MODE_STINGY:
+        if (n > 0 && n <= STINGY_WAYS)
+            iora__seam_be_stingy(stingy_ways[n - 1].most, stingy_ways[n - 1].refused);
+        break;
+    case MODE_SIGNALS:
+        if (n > 0)
+            CHECK_EQ(storm_begin(), 0);
+        break;
+    default: /* what is told to on_moment() */
+        break;
+    }
 }
 
 /* ---- what the library says ------------------------------------------------------------------------------ */

@@ -23,7 +23,7 @@
  *
  * Defining a scenario registers it. The driver runs it once as it is, when everything must go as it says, and
  * then for every n with one thing going wrong: the nth system call or allocation fails, the task that makes
- * the nth suspending call is cancelled (enum mode). Then codes may differ, but the scenario still ends, in
+ * the nth suspending call is cancelled, there are only so many descriptors (enum mode). Then codes may differ, but the scenario still ends, in
  * time and by itself, its checks hold, and nothing is left: tasks, timers, operations, stacks, remotes,
  * allocations, descriptors, threads. It spawns through SPAWN: who was spawned also began and ended.
  *
@@ -41,8 +41,9 @@
 
 /* ---- scenarios ---------------------------------------------------------------------------------- */
 
-/* Where it can run: SIM if it sleeps, since nobody waits for a real clock; REAL if it needs descriptors. */
-enum where { SIM = 1, EPOLL = 2, LATE = 4, REAL = EPOLL | LATE, ANYWHERE = SIM | REAL };
+/* Where it can run: SIM if it sleeps, since nobody waits for a real clock; REAL if it needs descriptors. AMPLE
+ * besides if it opens some itself that it cannot do without: then no run of it lacks them. */
+enum where { SIM = 1, EPOLL = 2, LATE = 4, REAL = EPOLL | LATE, ANYWHERE = SIM | REAL, AMPLE = 8 };
 
 struct scenario {
     const char *topic;
@@ -84,6 +85,8 @@ enum where fault_where(void);
 /* Whether something is to go wrong in this run, or ready things run in another order than first in, first out.
  * If not, all is to go exactly as the scenario says. */
 bool fault_is_armed(void);
+/* Whether that is a limit of descriptors. */
+bool fault_lacks_descriptors(void);
 
 /* rc, which is the first of the codes or, if something is to go wrong, any of them or one that the fault can
  * lead to. */
@@ -138,7 +141,7 @@ void fault_expect_log(const char *text);
 /* What goes wrong at n. */
 enum mode {
     MODE_CALL,   /* system call n fails */
-    MODE_CALLS,  /* it fails, and so do the next 50 of its kind, or 8 where time is real */
+    MODE_CALLS,  /* it fails, and so do the next 50 of its kind, or 2 where time is real */
     MODE_ALLOC,  /* allocation n fails */
     MODE_ALLOCS, /* all from n on fail */
     MODE_ENTER,  /* the task that makes suspending call n is cancelled as it calls */
@@ -146,10 +149,13 @@ enum mode {
     MODE_NOW,    /* the same from the head of the ready queue: nothing comes between */
     MODE_SCOPE,  /* at suspending call n within a scope its deadline passes, or its group is cancelled */
     MODE_ORDER,  /* nothing goes wrong, but ready things run in the order that seed n gives (sim) */
+    MODE_NOFILE, /* the process may have n + 7 descriptors, 8 to 64 (not in sim) */
+    MODE_STINGY, /* nothing goes wrong, but calls move few bytes and many are refused (not in sim) */
+    MODE_SIGNALS, /* nothing goes wrong, but a signal comes each millisecond (not in sim) */
     MODES
 };
 
-enum { FAULT_ORDERS = 50 };
+enum { FAULT_ORDERS = 50, FAULT_NOFILE_MIN = 8, FAULT_NOFILE_MAX = 64 };
 
 extern const char *const fault_mode_names[MODES];
 extern const char *const fault_mode_texts[MODES];

@@ -248,7 +248,7 @@ read_one(void *arg)
     iora_loop_stop(iora_loop_running());
 }
 
-SCENARIO(loop, watchers, REAL)
+SCENARIO(loop, watchers, REAL | AMPLE)
 {
     iora_loop *const loop = fault_loop();
 
@@ -269,7 +269,7 @@ SCENARIO(loop, watchers, REAL)
 }
 
 /* The user closes first and keeps a duplicate: the kernel goes on reporting, and the loop does not spin. */
-SCENARIO(loop, closed_with_a_duplicate, REAL)
+SCENARIO(loop, closed_with_a_duplicate, REAL | AMPLE)
 {
     iora_loop *const loop = fault_loop();
     int other[2], duplicate, i = 0;
@@ -303,7 +303,7 @@ SCENARIO(loop, closed_with_a_duplicate, REAL)
 }
 
 /* The loop goes before its watchers are closed, or while what they held has not come to its end. */
-SCENARIO(loop, freed_with_watchers, REAL)
+SCENARIO(loop, freed_with_watchers, REAL | AMPLE)
 {
     iora_loop *const loop = fault_loop();
 
@@ -323,7 +323,7 @@ SCENARIO(loop, freed_with_watchers, REAL)
 }
 
 /* Descriptors of which the table has to grow, and files that cannot be watched. */
-SCENARIO(loop, many_descriptors, REAL)
+SCENARIO(loop, many_descriptors, REAL | AMPLE)
 {
     enum { WATCHED = 6 };
     static iora_watcher watchers[WATCHED];
@@ -358,7 +358,7 @@ SCENARIO(loop, many_descriptors, REAL)
 }
 
 /* In another loop: ours is told of by one descriptor, also after its set was rebuilt. */
-SCENARIO(loop, within_another, REAL)
+SCENARIO(loop, within_another, REAL | AMPLE)
 {
     iora_loop *const loop = fault_loop();
     int fd, i = 0;
@@ -386,7 +386,7 @@ SCENARIO(loop, within_another, REAL)
 }
 
 /* Everything that a fresh set must be told: the wake-up, the outer descriptor, and all that is watched. */
-SCENARIO(loop, rebuilt, REAL)
+SCENARIO(loop, rebuilt, REAL | AMPLE)
 {
     iora_loop *const loop = fault_loop();
     iora_remote *remote = NULL;
@@ -499,7 +499,7 @@ close_pipes(void)
     }
 }
 
-SCENARIO(loop, wait_readable, REAL)
+SCENARIO(loop, wait_readable, REAL | AMPLE)
 {
     for (int i = 0; i < 2; i++)
         CHECK_EQ(pipe2(pipes[i], O_CLOEXEC | O_NONBLOCK), 0);
@@ -536,7 +536,7 @@ waits_together(void)
 }
 IORA_ASYNC(waits_together);
 
-SCENARIO(loop, several_wait_for_one, REAL)
+SCENARIO(loop, several_wait_for_one, REAL | AMPLE)
 {
     for (int i = 0; i < 2; i++)
         CHECK_EQ(pipe2(pipes[i], O_CLOEXEC | O_NONBLOCK), 0);
@@ -583,7 +583,7 @@ uses_both_sides(int fd, int peer)
 }
 IORA_ASYNC(uses_both_sides, int, int);
 
-SCENARIO(loop, both_sides_of_a_socket, REAL)
+SCENARIO(loop, both_sides_of_a_socket, REAL | AMPLE)
 {
     int sockets[2];
 

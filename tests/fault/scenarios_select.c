@@ -269,7 +269,7 @@ selects_pipes(void)
 }
 IORA_ASYNC(selects_pipes);
 
-SCENARIO(select, descriptors, REAL)
+SCENARIO(select, descriptors, REAL | AMPLE)
 {
     char bytes[8];
 
