@@ -22,13 +22,13 @@ def elsewhere(tmp_path):
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["test", "--help"]])
 def test_help_names_every_command(root, run, words):
     done = run(root / "run", *words)
-    for command in "demo", "test", "--asan", "--tsan", "--valgrind", "bench", "help":
+    for command in "demo", "test", "--asan", "--tsan", "--valgrind", "fuzz", "bench", "help":
         assert command in done.stdout
     assert done.stderr == ""
 
 
 @pytest.mark.parametrize("words", [
-    [], ["dance"], ["--dance"], ["test", "--dance"], ["test", "--asan", "--tsan"], ["demo", "now"]])
+    [], ["dance"], ["--dance"], ["test", "--dance"], ["test", "--asan", "--tsan"], ["demo", "now"], ["fuzz", "dance"]])
 def test_wrong_usage_is_told_with_status_2(root, run, words):
     done = run(root / "run", *words, check=False)
     assert done.returncode == 2
@@ -40,6 +40,7 @@ def test_wrong_usage_is_told_with_status_2(root, run, words):
     (["demo"], ["gcc", "libc6-dev", "meson", "ninja-build", "pkgconf"]),
     (["test"], ["gcc", "meson", "g++", "clang", "gdb", "valgrind", "python3-pytest"]),
     (["test", "--asan"], ["gcc", "meson"]),
+    (["fuzz"], ["gcc", "meson", "clang"]),
     (["bench"], ["gcc", "meson", "golang-go", "libst-dev", "libboost-fiber-dev"]),
 ])
 def test_on_another_distribution_what_is_missing_is_named(root, run, elsewhere, words, packages):
