@@ -32,6 +32,7 @@
 #include "core/loop.h"
 
 #include "sys/alloc.h"
+#include "sys/random.h"
 #include "sys/seam.h"
 #include "sys/sys.h"
 
@@ -190,6 +191,8 @@ iora_loop_free(iora_loop *loop)
     iora__handles_drop(loop);
     if (loop->sched != NULL)
         loop->sched_free(loop->sched);
+    if (loop->io != NULL)
+        loop->io_free(loop->io);
     iora__watchers_free(loop);
     iora__handles_drop(loop); /* those that the tasks asked for while they ended */
     iora__mailbox_shut(loop);
@@ -522,10 +525,5 @@ iora_loop_timeout(iora_loop *loop)
 uint64_t
 iora__loop_random(iora_loop *loop)
 {
-    /* splitmix64 (Steele, Lea, Flood 2014): small, seedable from any number. */
-    uint64_t z = loop->random += UINT64_C(0x9e3779b97f4a7c15);
-
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
+    return iora__random_next(&loop->random);
 }

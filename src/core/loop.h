@@ -70,6 +70,8 @@ struct iora_loop {
 
     struct iora__sched *sched; /* the tasks' part; NULL until the first task */
     void (*sched_free)(struct iora__sched *);
+    struct iora__io *io; /* the streams' part; NULL until the first stream */
+    void (*io_free)(struct iora__io *);
 };
 
 /* The loop this thread is running. The library's one thread-local, initial-exec: the default model
