@@ -99,6 +99,8 @@ static int read_chunks(struct worker *w)
             return -EPROTO;
         if (n > 0 && ((rc = read_piece(w, n)) < 0 || (rc = read_line(w->stream, &line)) < 0))
             return rc;
+        if (n > 0 && *line != '\0')
+            return -EPROTO;
     } while (n > 0);
     do
         rc = read_line(w->stream, &line);
