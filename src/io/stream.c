@@ -41,6 +41,7 @@ io_free(struct iora__io *io)
         stream->loop = NULL; /* the backend closes the descriptor */
         stream->state = IORA__STREAM_SHUT;
     }
+    iora__servers_free(io);
     iora__window_pool_free(&io->windows);
     iora__free(io);
 }
@@ -53,6 +54,7 @@ iora__io_of(iora_loop *loop)
     if ((loop->io = iora__zalloc(sizeof *loop->io)) == NULL)
         return NULL;
     iora__list_init(&loop->io->streams);
+    iora__list_init(&loop->io->servers);
     loop->io_free = io_free;
     return loop->io;
 }

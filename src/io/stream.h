@@ -16,6 +16,7 @@ enum {
 struct iora__io {
     struct iora__window_pool windows;
     struct iora__link streams;
+    struct iora__link servers;
 };
 
 enum iora__stream_state {
@@ -73,6 +74,9 @@ void iora__stream_leave(iora_stream *stream, struct iora__task **side);
 
 /* Something that kept a stream from being closed or freed is over: it may be gone afterwards. */
 void iora__stream_settle(iora_stream *stream);
+
+/* server.c: those that were not stopped; their tasks have ended. */
+void iora__servers_free(struct iora__io *io);
 
 /* read.c: let what has arrived be all. */
 void iora__stream_drain(iora_stream *stream);
