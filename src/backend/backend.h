@@ -65,7 +65,12 @@ enum iora__op_kind {
     IORA__OP_KINDS
 };
 
-enum iora__op_state { IORA__OP_IDLE, IORA__OP_SUBMITTED, IORA__OP_LATE };
+enum iora__op_state {
+    IORA__OP_IDLE,
+    IORA__OP_SUBMITTED,
+    IORA__OP_LATE,     /* it has ended, and that is held back (core/loop.c) */
+    IORA__OP_IN_THREAD /* a thread does it (core/lane.c), or will */
+};
 
 enum { /* _flags */
     IORA__OP_MULTI = 1,

@@ -385,6 +385,13 @@ struct iora__task *iora__task_blocker(const struct iora__task *task);
 void iora__note_stack_use(struct iora__task *task);
 void iora__report_stack_uses(struct iora__sched *sched);
 
+/* interrupt.c: have SIGINT cancel the main task, if nobody has said what else it does (*out is NULL then). The
+ * end of that: whether one came. To die of it. */
+struct iora__interrupt;
+int iora__interrupt_watch(struct iora__task *task, struct iora__interrupt **out);
+bool iora__interrupt_unwatch(struct iora__interrupt *interrupt);
+void iora__interrupt_die(void);
+
 /* overflow.c: name the task that overflows its stack. 0 or -errno; nothing is told if it cannot be. */
 int iora__overflow_watch(struct iora__sched *sched);
 void iora__overflow_unwatch(struct iora__sched *sched);
