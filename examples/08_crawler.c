@@ -322,15 +322,16 @@ static const char *find_value(const char *p, const char **value, size_t *length)
 static int add_value(struct crawl *crawl, const char *base, const char *value, size_t length)
 {
     char link[PATH_LIMIT];
-    char *p = link;
+    char *out = link;
 
     if (length >= sizeof link)
         return 0;
-    sprintf(link, "%.*s", (int)length, value);
-    while ((p = strstr(p, "&amp;")) != NULL) {
-        p++;
-        memmove(p, p + 4, strlen(p + 4) + 1);
+    for (size_t i = 0; i < length; i++) {
+        *out++ = value[i];
+        if (strncmp(value + i, "&amp;", 5) == 0)
+            i += 4;
     }
+    *out = '\0';
     return add_link(crawl, base, link);
 }
 
@@ -342,10 +343,11 @@ static int add_links(struct crawl *crawl, const char *base, const char *p)
     int rc = 0;
 
     while (rc == 0 && (p = strchr(p, '<')) != NULL) {
-        p++;
-        if (strncmp(p, "!--", 3) == 0 && (p = strstr(p, "-->")) == NULL)
+        if (strncmp(p, "<!--", 4) == 0 && (p = strstr(p, "-->")) == NULL)
             break;
-        if ((*p != 'a' && *p != 'A') || strspn(p + 1, BLANKS) == 0)
+        bool is_link = strncasecmp(p, "<a", 2) == 0 && strspn(p + 2, BLANKS) > 0;
+        p++;
+        if (!is_link)
             continue;
         p++;
         while (rc == 0 && *(p += strspn(p, BLANKS "/=\"'")) != '>' && *p != '\0') {
