@@ -9,8 +9,8 @@
  *
  * A server must bear any client. Head and body have limits, and one deadline (10 s, or SECONDS) lies
  * round each request, from the wait for it to its answer: who sends a byte now and then gets no
- * further than who sends none. What cannot be understood beyond doubt is refused, and the connection ends, for nobody knows
- * where the next request would begin.
+ * further than who sends none. What cannot be understood beyond doubt is refused, and the connection
+ * ends, for nobody knows where the next request would begin.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <iora.h>
