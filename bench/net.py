@@ -5,12 +5,14 @@ What is run: the contenders of net/rows.toml, programs below --programs.  Server
 net/server.h: the first line ends with their port, and they serve until their stdin ends.
 
 How it is run: in rounds.  In each round every row is run once with every contender, one after
-another; which one is first changes from round to round.  The server has one processor for itself and
-the load another.
+another; which one is first changes from round to round.  The echo servers of a row are started
+together and then measured in turn, a tenth of a second each, again and again: whatever else the
+machine does meets all alike.  The server that is measured has one processor for itself and the load
+another.
 
 What is judged: for the echo rows the CPU time of the server for a request, by the kernel's clock of
-that process, divided by that of the loop written by hand in the same round, or by a peer's: the
-median of the rounds' ratios.  Other rows say in net/rows.toml what is judged.
+that process, divided by that of the loop written by hand in the same turn, or by a peer's: the
+median of the turns' ratios.  Other rows say in net/rows.toml what is judged.
 """
 
 import argparse
@@ -25,7 +27,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -34,6 +36,7 @@ from bench import (Failure, Progress, figures_of, machine, median, number, posit
                    writable, yes_no)
 
 HERE = Path(__file__).resolve().parent
+TURN_S = 0.1            # for which an echo server is measured before the next one is
 PATIENCE_S = 20         # for a server to begin, and to end
 UNITS = {"cpu": "us", "rate": "/s", "calls": "calls", "KiB": "KiB", "ns": "ns"}
 MOST_IS_BEST = ("rate",)
@@ -167,18 +170,58 @@ def cpu_seconds(pid):
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def echo(row, contender, setting):
-    with serving(contender, setting) as (server, port):
-        command = [setting.folder / "load", "-c", row.connections, "-p", server.pid,
-                   "-s", setting.seconds, port]
-        text = output_of(on([setting.load_cpu], [str(word) for word in command]), "load")
-        found = {name: float(value) for name, value in map(str.split, text.splitlines())}
-    if int(server.account[0]) < found["requests"]:
-        raise Failure(f"says it served {server.account[0]} of {found['requests']:.0f} requests")
-    return {"cpu": 1e6 * found["cpu"] / found["requests"],
-            "rate": found["requests"] / found["seconds"],
-            "busy": 100 * found["cpu"] / found["seconds"],
-            "p50": found["p50"], "p99": found["p99"]}
+class Loaded:
+    """An echo server and its load, which wait until they are to be measured."""
+
+    def __init__(self, row, contender, setting):
+        self.served = 0
+        with ExitStack() as stack:
+            self.server, port = stack.enter_context(serving(contender, setting))
+            command = [setting.folder / "load", "-c", row.connections, "-p", self.server.pid,
+                       "-s", TURN_S, port]
+            self.load = stack.enter_context(subprocess.Popen(
+                on([setting.load_cpu], map(str, command)), stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, text=True))
+            stack.callback(self.load.kill)
+            self.stack = stack.pop_all()
+
+    def measure(self):
+        self.load.stdin.write("\n")
+        self.load.stdin.flush()
+        ready, _, _ = select.select([self.load.stdout], [], [], PATIENCE_S)
+        line = self.load.stdout.readline() if ready else ""
+        if not line:
+            raise Failure("left a request without its answer")
+        requests, seconds, cpu, p50, p99 = map(float, line.split())
+        if requests == 0:           # the machine was elsewhere
+            return None
+        self.served += requests
+        return {"cpu": 1e6 * cpu / requests, "rate": requests / seconds,
+                "busy": 100 * cpu / seconds, "p50": p50, "p99": p99}
+
+    def end(self):
+        self.load.stdin.close()
+        self.load.wait(timeout=PATIENCE_S)
+        self.stack.close()
+        if int(self.server.account[0]) < self.served:
+            raise Failure(f"says it served {self.server.account[0]} requests of {self.served:.0f}")
+
+
+def echo_round(row, contenders, number_, setting, samples):
+    """All the servers in turn."""
+    running = {}
+    for contender in contenders:
+        with samples.failing(row, contender):
+            running[contender.id] = Loaded(row, contender, setting)
+    for turn in range(max(1, round(setting.seconds / TURN_S))):
+        for contender in rotated(contenders, number_ + turn):
+            with samples.failing(row, contender):
+                if (row.id, contender.id) not in samples.failures:
+                    samples.add(row, contender, (number_, turn), running[contender.id].measure())
+    for contender in contenders:
+        with samples.failing(row, contender):
+            if contender.id in running:
+                running[contender.id].end()
 
 
 def http(row, contender, setting):
@@ -255,28 +298,53 @@ def thread(row, contender, setting):
     return {"ns": wall, "cpu": cpu / 1000}
 
 
-KINDS = {"echo": echo, "http": http, "calls": calls, "idle": idle, "thread": thread}
+def single(row, contenders, number_, setting, samples):
+    """One after another, each once."""
+    for contender in rotated(contenders, number_):
+        with samples.failing(row, contender):
+            figures = ONE_BY_ONE[row.kind](row, contender, setting)
+            samples.add(row, contender, (number_, 0), figures)
+
+
+def rotated(items, by):
+    by %= len(items)
+    return items[by:] + items[:by]
+
+
+ONE_BY_ONE = {"http": http, "calls": calls, "idle": idle, "thread": thread}
 
 
 class Samples:
-    """What was measured: (row, contender) -> round -> figures."""
+    """What was measured: (row, contender) -> (round, turn) -> figures."""
 
     def __init__(self):
-        self.rounds = {}
+        self.figures = {}
         self.failures = {}          # (row, contender) -> why
+
+    @contextmanager
+    def failing(self, row, contender):
+        """What fails within is remembered, and the contender is asked no more."""
+        try:
+            yield
+        except Failure as failure:
+            self.failures.setdefault((row.id, contender.id), str(failure))
+
+    def add(self, row, contender, when, figures):
+        if figures is not None:
+            self.figures.setdefault((row.id, contender.id), {})[when] = figures
 
     def of(self, row, contender):
         if (row.id, contender.id) in self.failures:
             return {}
-        return self.rounds.get((row.id, contender.id), {})
+        return self.figures.get((row.id, contender.id), {})
 
     def median(self, row, contender, figure):
         return median([f[figure] for f in self.of(row, contender).values() if figure in f])
 
     def ratio(self, row, one, other):
-        """Median of the ratios of the rounds that have both."""
+        """Median of the ratios of the turns that have both."""
         ones, others = self.of(row, one), self.of(row, other)
-        return median([ones[r][row.judged] / others[r][row.judged] for r in ones if r in others])
+        return median([ones[t][row.judged] / others[t][row.judged] for t in ones if t in others])
 
 
 def asked(row, contenders):
@@ -284,25 +352,15 @@ def asked(row, contenders):
 
 
 def run_all(rows, contenders, rounds, setting, samples, progress):
-    runs = []
     for number_ in range(rounds):
         for row in rows:
-            if number_ >= (row.rounds or rounds):
+            ready = [c for c in asked(row, contenders)
+                     if not c.absent and (row.id, c.id) not in samples.failures]
+            if not ready or number_ >= (row.rounds or rounds):
                 continue
-            ready = [c for c in asked(row, contenders) if not c.absent]
-            first = number_ % len(ready) if ready else 0
-            runs += [(number_, row, c) for c in ready[first:] + ready[:first]]
-
-    for done, (number_, row, contender) in enumerate(runs):
-        if (row.id, contender.id) in samples.failures:
-            continue
-        progress.show(f"{100 * done // len(runs):3} %  round {number_ + 1} of {rounds}: {row.id}, "
-                      f"{contender.name()}")
-        try:
-            figures = KINDS[row.kind](row, contender, setting)
-            samples.rounds.setdefault((row.id, contender.id), {})[number_] = figures
-        except Failure as failure:
-            samples.failures[row.id, contender.id] = str(failure)
+            progress.show(f"round {number_ + 1} of {rounds}: {row.id}")
+            run = echo_round if row.kind == "echo" else single
+            run(row, ready, number_, setting, samples)
     progress.clear()
 
 
@@ -449,7 +507,7 @@ def as_json(rows, contenders, samples, verdicts, options):
              "against": v.against, "other": v.other, "ratio": v.ratio, "bar": v.bar, "met": v.met}
             for v in verdicts],
         "samples": [
-            {"row": row.id, "contender": c.id, "rounds": list(samples.of(row, c).values())}
+            {"row": row.id, "contender": c.id, "turns": list(samples.of(row, c).values())}
             for row in rows for c in asked(row, contenders)],
         "missing": reasons(contenders, samples),
     }
@@ -467,14 +525,14 @@ def arguments_of(argv, rows):
                         help="where the programs were built")
     parser.add_argument("--rounds", type=positive, default=7, metavar="N",
                         help="how many rounds (default 7); a few rows have fewer of their own")
-    parser.add_argument("--seconds", type=float, default=1, metavar="S",
-                        help="how long a server is measured in a round (default 1)")
+    parser.add_argument("--seconds", type=float, default=0.5, metavar="S",
+                        help="how long a server is measured in a round (default 0.5)")
     parser.add_argument("--row", action="append", metavar="NAME", choices=[row.id for row in rows],
                         help="run this row only; may be given more than once")
     parser.add_argument("--only", action="append", metavar="ID",
                         help="run this contender of net/rows.toml only; may be given more than once")
     parser.add_argument("--json", metavar="FILE", type=writable,
-                        help="write everything, with the figures of all rounds, to FILE")
+                        help="write everything, with the figures of all turns, to FILE")
     return parser.parse_args(argv)
 
 

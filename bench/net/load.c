@@ -2,14 +2,13 @@
  *
  *     load [-c CONNECTIONS] [-p PID] [-s SECONDS | -n REQUESTS | -i] PORT
  *
- * Each connection sends a request of 1 KiB, waits for as many bytes, and sends the next. For -s
- * a fifth of the time is warm-up and not counted. It prints one line for each figure, name <tab>
- * value:
+ * Each connection sends a request of 1 KiB, waits for as many bytes, and sends the next. With -s that is
+ * done for so long whenever a line comes from stdin, so that several servers can be measured in turn, a
+ * moment each; a fifth of the time is warm-up and not counted. It answers by one line:
  *
  *     requests, seconds     of the span that counts
  *     cpu                   seconds of the process PID in that span, all its threads, by the
  *                           kernel's clock of that process: the server is not asked
- *     own                   the same of the load generator
  *     p50, p99              microseconds from a request to its answer
  *
  * -n ends after so many requests and prints only that. -i sends one on each connection, prints
@@ -54,7 +53,6 @@ struct connection {
 struct span {
     int64_t wall_ns;
     int64_t server_ns;
-    int64_t own_ns;
 };
 
 static const char request[MESSAGE] = "a request";
@@ -216,7 +214,6 @@ now(clockid_t server)
     return (struct span){
         .wall_ns = clock_ns(CLOCK_MONOTONIC),
         .server_ns = clock_ns(server),
-        .own_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID),
     };
 }
 
@@ -233,6 +230,14 @@ seconds(int64_t from_ns, int64_t to_ns)
     return (double)(to_ns - from_ns) / 1e9;
 }
 
+/* So that nothing is under way between two spans. */
+static void
+take_the_rest(uint32_t asked)
+{
+    while (asked > 0)
+        asked -= (uint32_t)turn(-1, false);
+}
+
 static void
 measure(uint32_t count, clockid_t server, double span_s)
 {
@@ -245,13 +250,12 @@ measure(uint32_t count, clockid_t server, double span_s)
     const struct span begin = now(server);
     run_until(begin.wall_ns + (int64_t)(span_s * 1e9), timeout_ms);
     const struct span end = now(server);
+    const uint64_t requests = answers;
+    take_the_rest(count);
 
-    printf("requests\t%" PRIu64 "\n", answers);
-    printf("seconds\t%.6f\n", seconds(begin.wall_ns, end.wall_ns));
-    printf("cpu\t%.6f\n", seconds(begin.server_ns, end.server_ns));
-    printf("own\t%.6f\n", seconds(begin.own_ns, end.own_ns));
-    printf("p50\t%.2f\n", percentile(50));
-    printf("p99\t%.2f\n", percentile(99));
+    printf("%" PRIu64 "\t%.6f\t%.6f\t%.2f\t%.2f\n", requests, seconds(begin.wall_ns, end.wall_ns),
+           seconds(begin.server_ns, end.server_ns), percentile(50), percentile(99));
+    fflush(stdout);
 }
 
 static void
@@ -318,6 +322,7 @@ main(int argc, char **argv)
     else if (requests > 0)
         count_up_to(count, requests);
     else
-        measure(count, server, span_s);
+        for (int c; (c = getchar()) != EOF;)
+            measure(count, server, span_s);
     return 0;
 }
