@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs the network bench: echo servers under load, web servers under wrk, hand-offs to threads.
 
-What is run: the contenders of net/rows.toml, programs below --programs.  Servers keep to the rules in
-net/server.h: the first line ends with their port, and they serve until their stdin ends.
+What is run: the contenders of net/rows.toml, programs below --programs.  Servers keep to the rules
+in net/server.h: the first line ends with their port, and they serve until their stdin ends.
 
 How it is run: in rounds.  In each round every row is run once with every contender, one after
 another; which one is first changes from round to round.  The echo servers of a row are started
