@@ -76,7 +76,8 @@ IORA_API IORA_MUST_USE int iora_getaddrinfo(const char *host, const char *servic
  *
  * Returns   a count (recv: 0 at the end of the stream); accept: a new descriptor, close-on-exec and
  *           non-blocking, yours; connect: 0. -EBADF; -ENOTSOCK; -ENOTSUP in a simulated loop;
- *           IORA_E_FORKED; what the call itself fails with; -ECANCELED.
+ *           IORA_E_FORKED; -EBUSY for a stream's; accept and connect: -EINVAL for a socket that lacks
+ *           O_NONBLOCK; what the call itself fails with; -ECANCELED.
  * Suspends  until the call can be made without blocking. send returns what the kernel took at once, which
  *           may be less than n.
  * Cancel    nothing was received, sent or accepted. A connect that was begun goes on in the kernel:

@@ -28,15 +28,19 @@
  * wait, until it is cancelled, or ends with an error or at the end of the stream; its _state is
  * IORA__OP_IDLE at that last call. It never finishes inside submit.
  *
- * Memory of a recv comes from one of three places: `_base` and `_size`; or `_take`, asked when there is
+ * Memory of a recv comes from one of three places: `_base` and `_size`; or `_take`, asked when there may be
  * something to receive, for an owner who keeps no buffer while he waits; or, of a multi recv without either,
  * from the backend. `_base` says at `_done` where the bytes are; the backend's own are valid during that call.
+ * If it gives NULL the op ends with -ENOMEM. If nothing was there after all, `_take` is called once more, with
+ * no place for a size: what it gave was not needed.
  *
  * A backend is one file (or folder) that fills these tables. What it is made of does not show above: the
  * loop treats all alike, and every test of operations runs on each.
  */
 #ifndef IORA_BACKEND_BACKEND_H
 #define IORA_BACKEND_BACKEND_H
+
+#include <iora/net.h>
 
 #include "core/list.h"
 
@@ -56,12 +60,17 @@ enum iora__op_kind {
     IORA__OP_READ, /* as recv and send, for what is no socket */
     IORA__OP_WRITE,
     IORA__OP_CLOSE, /* of an owned descriptor. _res is 0 */
-    IORA__OP_WORK,  /* a function for a thread (core/lane.h): _base is the job. No backend but sim
-                       does it itself */
+    IORA__OP_WORK,  /* a function for a thread: the op is a struct iora__job's. No backend but sim
+                       does it itself (core/lane.h) */
     IORA__OP_KINDS
 };
 
-enum iora__op_state { IORA__OP_IDLE, IORA__OP_SUBMITTED, IORA__OP_LATE };
+enum iora__op_state {
+    IORA__OP_IDLE,
+    IORA__OP_SUBMITTED,
+    IORA__OP_LATE,     /* it has ended, and that is held back (core/loop.c) */
+    IORA__OP_IN_THREAD /* a thread does it (core/lane.c), or will */
+};
 
 enum { /* _flags */
     IORA__OP_MULTI = 1,
@@ -70,6 +79,17 @@ enum { /* _flags */
 };
 
 enum { IORA__READABLE = 1, IORA__WRITABLE = 2 }; /* _events, and the result of a poll */
+
+struct iora_pool;
+
+/* What an IORA__OP_WORK belongs to (core/lane.h says what is done with it). */
+struct iora__job {
+    struct iora__op op;
+    int (*fn)(void *arg);
+    void (*stop)(void *arg); /* may be NULL */
+    void *arg;
+    struct iora_pool *pool; /* NULL: the loop's */
+};
 
 /* A name in the file system that a listening Unix socket was bound to. All zero: none. */
 struct iora__path_claim {
@@ -87,6 +107,8 @@ struct iora__sockets {
      * And the other way round: it is the user's again, its ops having been cancelled. */
     int (*adopt)(void *state, int fd);
     void (*release)(void *state, int fd);
+    /* Close an owned descriptor at once: for sockets and pipes, whose close does not wait. */
+    void (*close)(void *state, int fd);
 
     int (*bind)(void *state, int fd, const struct sockaddr *address, socklen_t length);
     /* Bind to a path with a mode. A socket that lies there is replaced if nobody listens on it. The claim
@@ -135,7 +157,7 @@ struct iora__backend {
     /* A descriptor that is readable when wait would deliver something; -ENOTSUP. */
     int (*descriptor)(void *state);
 
-    struct iora__sockets sockets;
+    const struct iora__sockets *sockets;
 };
 
 extern const struct iora__backend iora__backend_epoll;

@@ -14,14 +14,21 @@ static struct {
     atomic_int last_call;
     atomic_long more; /* how many calls like last_call are still to fail */
     int variant;
+    size_t most;
+    unsigned refused;
+    atomic_uint asked;
     bool calls_persistent, allocations_persistent;
     iora__moment_fn *watch;
 } seam;
 
+enum { VARIANTS = 6 };
+
 /* What each call can plausibly say. Those that are not listed are counted and never failed: close
- * and munmap, whose answer nobody could act on, and write, since an eventfd refuses one only when
- * its counter is full, which wakes the reader just as well. */
-static const int errnos[IORA__CALL_COUNT][4] = {
+ * munmap and unlink, whose answer nobody could act on; write, since an eventfd refuses one only when
+ * its counter is full, which wakes the reader just as well; waking who sleeps on a word, which cannot
+ * fail; the names of interfaces, for which "there is none" is an answer like any other; sigaction and
+ * pthread_sigmask, which refuse nothing but numbers that are no signal's. */
+static const int errnos[IORA__CALL_COUNT][VARIANTS] = {
     [IORA__CALL_EPOLL_CREATE] = {EMFILE, ENFILE, ENOMEM},
     [IORA__CALL_EPOLL_CTL] = {ENOMEM, ENOSPC},
     [IORA__CALL_EPOLL_WAIT] = {EINTR, ENOSYS},
@@ -31,6 +38,25 @@ static const int errnos[IORA__CALL_COUNT][4] = {
     [IORA__CALL_MMAP] = {ENOMEM, EAGAIN},
     [IORA__CALL_MADVISE] = {EINVAL, ENOMEM, EAGAIN},
     [IORA__CALL_MPROTECT] = {ENOMEM},
+    [IORA__CALL_SOCKET] = {EMFILE, ENFILE, ENOMEM, EAFNOSUPPORT},
+    [IORA__CALL_ACCEPT] = {EMFILE, ENFILE, ENOMEM, ECONNABORTED, EPERM, EINTR},
+    [IORA__CALL_CONNECT] = {ECONNREFUSED, ETIMEDOUT, EADDRNOTAVAIL, ENETUNREACH},
+    [IORA__CALL_BIND] = {EADDRINUSE, EACCES, ENOMEM},
+    [IORA__CALL_LISTEN] = {EADDRINUSE},
+    [IORA__CALL_SHUTDOWN] = {ENOTCONN},
+    [IORA__CALL_GETNAME] = {ENOBUFS, ENOTCONN},
+    [IORA__CALL_SOCKOPT] = {ENOMEM, ENOBUFS},
+    [IORA__CALL_RECV] = {ECONNRESET, ENOMEM, ETIMEDOUT, EINTR},
+    [IORA__CALL_SEND] = {EPIPE, ECONNRESET, ENOBUFS, ENOMEM, EINTR},
+    [IORA__CALL_PREADV2] = {ENOSYS, EIO, EINTR},
+    [IORA__CALL_WRITE_FILE] = {ENOSPC, EIO, EINTR},
+    [IORA__CALL_STAT] = {ENOMEM, EACCES},
+    [IORA__CALL_FCHMOD] = {EPERM},
+    [IORA__CALL_LOCK_FILE] = {EACCES, EMFILE, EWOULDBLOCK},
+    [IORA__CALL_THREAD] = {EAGAIN},
+    [IORA__CALL_FUTEX_WAIT] = {EINTR},
+    [IORA__CALL_GETADDRINFO] = {EMFILE, ENOMEM},
+    [IORA__CALL_ATFORK] = {ENOMEM},
 };
 
 static const char *const names[IORA__CALL_COUNT] = {
@@ -46,6 +72,30 @@ static const char *const names[IORA__CALL_COUNT] = {
     [IORA__CALL_MUNMAP] = "munmap",
     [IORA__CALL_MADVISE] = "madvise",
     [IORA__CALL_MPROTECT] = "mprotect",
+    [IORA__CALL_SOCKET] = "socket",
+    [IORA__CALL_ACCEPT] = "accept4",
+    [IORA__CALL_CONNECT] = "connect",
+    [IORA__CALL_BIND] = "bind",
+    [IORA__CALL_LISTEN] = "listen",
+    [IORA__CALL_SHUTDOWN] = "shutdown",
+    [IORA__CALL_GETNAME] = "getsockname",
+    [IORA__CALL_SOCKOPT] = "setsockopt",
+    [IORA__CALL_RECV] = "recv",
+    [IORA__CALL_SEND] = "send",
+    [IORA__CALL_PREADV2] = "preadv2",
+    [IORA__CALL_WRITE_FILE] = "write",
+    [IORA__CALL_STAT] = "stat",
+    [IORA__CALL_FCHMOD] = "fchmod",
+    [IORA__CALL_UNLINK] = "unlink",
+    [IORA__CALL_LOCK_FILE] = "flock",
+    [IORA__CALL_THREAD] = "pthread_create",
+    [IORA__CALL_FUTEX_WAIT] = "futex (wait)",
+    [IORA__CALL_FUTEX_WAKE] = "futex (wake)",
+    [IORA__CALL_GETADDRINFO] = "getaddrinfo",
+    [IORA__CALL_INTERFACE] = "if_nametoindex",
+    [IORA__CALL_SIGACTION] = "sigaction",
+    [IORA__CALL_SIGMASK] = "pthread_sigmask",
+    [IORA__CALL_ATFORK] = "pthread_atfork",
 };
 
 static void
@@ -105,7 +155,7 @@ iora__seam_variants(enum iora__call call)
 {
     int n = 0;
 
-    while (n < 4 && errnos[call][n] != 0)
+    while (n < VARIANTS && errnos[call][n] != 0)
         n++;
     return n;
 }
@@ -150,6 +200,25 @@ iora__seam_call(enum iora__call call)
     atomic_store(&seam.last_call, (int)call);
     atomic_fetch_add(&seam.failures, 1);
     return -iora__seam_errno(call, seam.variant);
+}
+
+void
+iora__seam_be_stingy(size_t most, unsigned refused)
+{
+    seam.most = most;
+    seam.refused = refused;
+}
+
+size_t
+iora__seam_bytes(size_t size)
+{
+    return seam.most != 0 && size > seam.most ? seam.most : size;
+}
+
+bool
+iora__seam_refuses(void)
+{
+    return seam.refused != 0 && atomic_fetch_add(&seam.asked, 1) % seam.refused == 0;
 }
 
 bool

@@ -7,6 +7,8 @@
  *   index    calls are numbered from 1 in the order they are made, system calls and allocations
  *            apart
  *   armed    a number that shall fail, and with what; `persistent` fails all from there on
+ *   stingy   the kernel gives and takes few bytes at a time, and refuses every so many calls for bytes
+ *            with EAGAIN: nothing is wrong, and nothing may go wrong
  *   moment   a point where a driver may want to count or to interfere: to cancel the task that makes
  *            its nth suspending call, to end a run that polls without getting anywhere
  */
@@ -29,6 +31,30 @@ enum iora__call {
     IORA__CALL_MUNMAP,
     IORA__CALL_MADVISE,
     IORA__CALL_MPROTECT,
+    IORA__CALL_SOCKET,
+    IORA__CALL_ACCEPT,
+    IORA__CALL_CONNECT,
+    IORA__CALL_BIND,
+    IORA__CALL_LISTEN,
+    IORA__CALL_SHUTDOWN,
+    IORA__CALL_GETNAME,
+    IORA__CALL_SOCKOPT,
+    IORA__CALL_RECV,
+    IORA__CALL_SEND,
+    IORA__CALL_PREADV2,
+    IORA__CALL_WRITE_FILE,
+    IORA__CALL_STAT,
+    IORA__CALL_FCHMOD,
+    IORA__CALL_UNLINK,
+    IORA__CALL_LOCK_FILE,
+    IORA__CALL_THREAD,
+    IORA__CALL_FUTEX_WAIT,
+    IORA__CALL_FUTEX_WAKE,
+    IORA__CALL_GETADDRINFO,
+    IORA__CALL_INTERFACE,
+    IORA__CALL_SIGACTION,
+    IORA__CALL_SIGMASK,
+    IORA__CALL_ATFORK,
     IORA__CALL_COUNT
 };
 
@@ -66,12 +92,20 @@ int iora__seam_variants(enum iora__call call);
 int iora__seam_errno(enum iora__call call, int variant);
 const char *iora__seam_name(enum iora__call call);
 
+/* From now on no call receives or sends more than `most` bytes (0: as many as there are), and each
+ * `refused`th is refused (0: none). */
+void iora__seam_be_stingy(size_t most, unsigned refused);
+
 /* Have fn told of every moment (NULL: nobody), on whatever stack it comes. */
 typedef void iora__moment_fn(enum iora__moment moment, struct iora__task *task);
 void iora__seam_watch(iora__moment_fn *fn);
 
 /* For sys/: 0 to go on, or the -errno to fail with. */
 int iora__seam_call(enum iora__call call);
+/* For backend/: how many of so many bytes to ask for; whether to take the call for refused, though the kernel
+ * would have done it (and will tell of no change). */
+size_t iora__seam_bytes(size_t size);
+bool iora__seam_refuses(void);
 /* For alloc: whether this one fails; and the balance of what is alive. */
 bool iora__seam_allocation_fails(void);
 void iora__seam_allocated(long difference);
@@ -85,6 +119,18 @@ iora__seam_call(enum iora__call call)
 {
     (void)call;
     return 0;
+}
+
+static inline size_t
+iora__seam_bytes(size_t size)
+{
+    return size;
+}
+
+static inline bool
+iora__seam_refuses(void)
+{
+    return false;
 }
 
 static inline bool

@@ -7,11 +7,16 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -131,6 +136,264 @@ iora__sys_close(int fd)
     (void)iora__seam_call(IORA__CALL_CLOSE);
     (void)close(fd);
 }
+
+/* ---- sockets ----------------------------------------------------------------------------------- */
+
+int
+iora__sys_socket(int family, int type)
+{
+    SEAM(IORA__CALL_SOCKET);
+    return result(socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
+int
+iora__sys_socketpair(int type, int out[2])
+{
+    SEAM(IORA__CALL_SOCKET);
+    return result(socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, out));
+}
+
+int
+iora__sys_accept(int fd, struct sockaddr *address, socklen_t *length)
+{
+    SEAM(IORA__CALL_ACCEPT);
+    return result(accept4(fd, address, length, SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+
+int
+iora__sys_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    SEAM(IORA__CALL_CONNECT);
+    return result(connect(fd, address, length));
+}
+
+int
+iora__sys_bind(int fd, const struct sockaddr *address, socklen_t length)
+{
+    SEAM(IORA__CALL_BIND);
+    return result(bind(fd, address, length));
+}
+
+int
+iora__sys_listen(int fd, int backlog)
+{
+    SEAM(IORA__CALL_LISTEN);
+    return result(listen(fd, backlog));
+}
+
+int
+iora__sys_shutdown(int fd, int how)
+{
+    SEAM(IORA__CALL_SHUTDOWN);
+    return result(shutdown(fd, how));
+}
+
+int
+iora__sys_getsockname(int fd, struct sockaddr *address, socklen_t *length)
+{
+    SEAM(IORA__CALL_GETNAME);
+    return result(getsockname(fd, address, length));
+}
+
+int
+iora__sys_getpeername(int fd, struct sockaddr *address, socklen_t *length)
+{
+    SEAM(IORA__CALL_GETNAME);
+    return result(getpeername(fd, address, length));
+}
+
+int
+iora__sys_setsockopt(int fd, int level, int option, const void *value, socklen_t length)
+{
+    SEAM(IORA__CALL_SOCKOPT);
+    return result(setsockopt(fd, level, option, value, length));
+}
+
+int
+iora__sys_getsockopt(int fd, int level, int option, void *value, socklen_t *length)
+{
+    SEAM(IORA__CALL_SOCKOPT);
+    return result(getsockopt(fd, level, option, value, length));
+}
+
+int
+iora__sys_set_nonblocking(int fd)
+{
+    const int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0)
+        return -errno;
+    return (flags & O_NONBLOCK) != 0 ? 0 : result(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
+}
+
+bool
+iora__sys_is_nonblocking(int fd)
+{
+    const int flags = fcntl(fd, F_GETFL);
+
+    return flags < 0 || (flags & O_NONBLOCK) != 0; /* of no descriptor the call will tell */
+}
+
+/* ---- bytes -------------------------------------------------------------------------------------- */
+
+int
+iora__sys_recv(int fd, void *data, size_t size, int flags)
+{
+    SEAM(IORA__CALL_RECV);
+    return result((int)recv(fd, data, size, flags | MSG_DONTWAIT));
+}
+
+int
+iora__sys_send(int fd, const void *data, size_t size, int flags)
+{
+    SEAM(IORA__CALL_SEND);
+    return result((int)send(fd, data, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+int
+iora__sys_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    SEAM(IORA__CALL_RECV);
+    return result((int)recvmsg(fd, message, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+}
+
+int
+iora__sys_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    SEAM(IORA__CALL_SEND);
+    return result((int)sendmsg(fd, message, flags | MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+/* A kernel or sandbox without preadv2 cannot promise anything either. */
+static int
+nowait_result(int rc)
+{
+    return rc == -ENOSYS || rc == -EINVAL ? -EOPNOTSUPP : rc;
+}
+
+int
+iora__sys_read_nowait(int fd, void *data, size_t size)
+{
+    const struct iovec piece = {data, size};
+
+    SEAM(IORA__CALL_PREADV2);
+    return nowait_result(result((int)preadv2(fd, &piece, 1, -1, RWF_NOWAIT)));
+}
+
+/* A write to a pipe that nobody reads raises SIGPIPE, which no flag prevents: it is blocked in this thread
+ * meanwhile, and taken away if it came of this write. */
+struct sigpipe {
+    sigset_t before;
+    bool was_pending;
+};
+
+static void
+hold_sigpipe(struct sigpipe *held)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigpending(&set);
+    held->was_pending = sigismember(&set, SIGPIPE) == 1;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGPIPE);
+    (void)pthread_sigmask(SIG_BLOCK, &set, &held->before);
+}
+
+static void
+let_go_of_sigpipe(const struct sigpipe *held, int rc)
+{
+    static const struct timespec at_once = {0, 0};
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGPIPE);
+    if (rc == -EPIPE && !held->was_pending) {
+        while (sigtimedwait(&set, NULL, &at_once) < 0 && errno == EINTR)
+            continue;
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &held->before, NULL);
+}
+
+int
+iora__sys_write_nowait(int fd, const void *data, size_t size)
+{
+    const struct iovec piece = {(void *)data, size};
+    struct sigpipe held;
+    int rc;
+
+    SEAM(IORA__CALL_PREADV2);
+    hold_sigpipe(&held);
+    rc = nowait_result(result((int)pwritev2(fd, &piece, 1, -1, RWF_NOWAIT)));
+    let_go_of_sigpipe(&held, rc);
+    return rc;
+}
+
+int
+iora__sys_read(int fd, void *data, size_t size)
+{
+    SEAM(IORA__CALL_READ);
+    return result((int)read(fd, data, size));
+}
+
+int
+iora__sys_write(int fd, const void *data, size_t size)
+{
+    struct sigpipe held;
+    int rc;
+
+    SEAM(IORA__CALL_WRITE_FILE);
+    hold_sigpipe(&held);
+    rc = result((int)write(fd, data, size));
+    let_go_of_sigpipe(&held, rc);
+    return rc;
+}
+
+/* ---- names in the file system ------------------------------------------------------------------ */
+
+int
+iora__sys_fstat(int fd, struct stat *out)
+{
+    SEAM(IORA__CALL_STAT);
+    return result(fstat(fd, out));
+}
+
+int
+iora__sys_lstat(const char *path, struct stat *out)
+{
+    SEAM(IORA__CALL_STAT);
+    return result(lstat(path, out));
+}
+
+int
+iora__sys_fchmod(int fd, unsigned mode)
+{
+    SEAM(IORA__CALL_FCHMOD);
+    return result(fchmod(fd, (mode_t)mode));
+}
+
+int
+iora__sys_unlink(const char *path)
+{
+    (void)iora__seam_call(IORA__CALL_UNLINK);
+    return result(unlink(path));
+}
+
+int
+iora__sys_lock_file(const char *path)
+{
+    int fd, rc;
+
+    SEAM(IORA__CALL_LOCK_FILE);
+    if ((fd = result(open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600))) < 0)
+        return fd;
+    if ((rc = result(flock(fd, LOCK_EX | LOCK_NB))) == 0)
+        return fd;
+    (void)close(fd);
+    return rc;
+}
+
+/* ---- memory ------------------------------------------------------------------------------------- */
 
 static int
 map_memory(size_t size, void **out)
@@ -268,4 +531,47 @@ size_t
 iora__sys_page_size(void)
 {
     return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+int
+iora__sys_sigaction(int number, const struct sigaction *action, struct sigaction *old)
+{
+    SEAM(IORA__CALL_SIGACTION);
+    return result(sigaction(number, action, old));
+}
+
+void
+iora__sys_block_signals(sigset_t *before)
+{
+    sigset_t all;
+
+    (void)iora__seam_call(IORA__CALL_SIGMASK);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+void
+iora__sys_restore_signals(const sigset_t *before)
+{
+    (void)iora__seam_call(IORA__CALL_SIGMASK);
+    (void)pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+void
+iora__sys_raise(int number)
+{
+    (void)raise(number);
+}
+
+int
+iora__sys_at_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void))
+{
+    SEAM(IORA__CALL_ATFORK);
+    return -pthread_atfork(before, in_parent, in_child);
+}
+
+void
+iora__sys_give_way(void)
+{
+    (void)sched_yield();
 }

@@ -6,10 +6,13 @@
 #ifndef IORA_SYS_SYS_H
 #define IORA_SYS_SYS_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 
 int iora__sys_epoll_create(void);
 int iora__sys_epoll_ctl(int epoll, int operation, int fd, uint32_t events, uint64_t data);
@@ -24,6 +27,42 @@ int iora__sys_eventfd(void);
 int iora__sys_eventfd_signal(int fd);
 int iora__sys_eventfd_drain(int fd);
 void iora__sys_close(int fd);
+
+/* Sockets. What these make is non-blocking; sending raises no SIGPIPE. */
+int iora__sys_socket(int family, int type);
+int iora__sys_socketpair(int type, int out[2]);
+int iora__sys_accept(int fd, struct sockaddr *address, socklen_t *length);
+int iora__sys_connect(int fd, const struct sockaddr *address, socklen_t length);
+int iora__sys_bind(int fd, const struct sockaddr *address, socklen_t length);
+int iora__sys_listen(int fd, int backlog);
+int iora__sys_shutdown(int fd, int how);
+int iora__sys_getsockname(int fd, struct sockaddr *address, socklen_t *length);
+int iora__sys_getpeername(int fd, struct sockaddr *address, socklen_t *length);
+int iora__sys_setsockopt(int fd, int level, int option, const void *value, socklen_t length);
+int iora__sys_getsockopt(int fd, int level, int option, void *value, socklen_t *length);
+int iora__sys_set_nonblocking(int fd);
+bool iora__sys_is_nonblocking(int fd);
+
+/* Bytes, without waiting for them, whatever the descriptor's flags. */
+int iora__sys_recv(int fd, void *data, size_t size, int flags);
+int iora__sys_send(int fd, const void *data, size_t size, int flags);
+int iora__sys_recvmsg(int fd, struct msghdr *message, int flags);
+int iora__sys_sendmsg(int fd, const struct msghdr *message, int flags);
+/* The same for what is no socket; -EOPNOTSUPP where the kernel cannot promise not to wait. */
+int iora__sys_read_nowait(int fd, void *data, size_t size);
+int iora__sys_write_nowait(int fd, const void *data, size_t size);
+/* These wait, unless the descriptor is non-blocking or known to be ready. */
+int iora__sys_read(int fd, void *data, size_t size);
+int iora__sys_write(int fd, const void *data, size_t size);
+
+/* Names in the file system, for Unix sockets. */
+int iora__sys_fstat(int fd, struct stat *out);
+int iora__sys_lstat(const char *path, struct stat *out);
+int iora__sys_fchmod(int fd, unsigned mode);
+int iora__sys_unlink(const char *path);
+/* Open (making it, mode 0600) a file for nothing but its lock, and lock it without waiting. */
+int iora__sys_lock_file(const char *path);
+
 /* Whether the number is a descriptor's at all. */
 bool iora__sys_is_open(int fd);
 
@@ -49,5 +88,17 @@ void iora__sys_describe_memory_limit(char *text, size_t size);
 int64_t iora__sys_clock_ns(void);
 int iora__sys_pid(void);
 size_t iora__sys_page_size(void);
+
+/* sigaction(2); `old` and `action` may be NULL. Async-signal-safe. */
+int iora__sys_sigaction(int number, const struct sigaction *action, struct sigaction *old);
+/* Block all signals in this thread, and set the mask again that it had before. */
+void iora__sys_block_signals(sigset_t *before);
+void iora__sys_restore_signals(const sigset_t *before);
+/* Send this thread a signal. Async-signal-safe. */
+void iora__sys_raise(int number);
+/* Have functions called around each fork(2): before it, and after it in the parent and in the child. */
+int iora__sys_at_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void));
+/* Let other threads run. */
+void iora__sys_give_way(void);
 
 #endif

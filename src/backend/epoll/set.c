@@ -1,88 +1,54 @@
-/* backend/epoll.c -- operations over epoll(7).
+/* backend/epoll/set.c -- operations over epoll(7): the set, its records, and the wait.
  *
- * Words. A *record* is what we know of one descriptor number: the ops that wait on it, and what we
- * last told the kernel. Records live in chunks, found by number, and never move. The kernel is told
+ * Words. A *record* is what we know of one descriptor number: whose it is, the ops that wait on it, and what
+ * we last told the kernel. Records live in chunks, found by number, and never move. The kernel is told
  * number and *generation* of the record; both come back with each event.
  *
- *   armed      the events the kernel watches for us now; 0: none
- *   mode       level-triggered while a multi op (a watcher) waits on the record, else one-shot: the
- *              kernel disarms the registration when it reports, and a disarmed one reports nothing,
- *              not even a hang-up, so it can stay and never spins
- *   dirty      armed is not what the ops want; put right before the next wait
+ * Whose a descriptor is decides everything else, and each kind has a file: borrowed.c for those of the user's,
+ * watched level-triggered or one-shot and never changed; owned.c for ours, edge-triggered and called first.
  *
- * The descriptors are the user's: he may close them, keep duplicates, and let the number be used
- * again, all without telling us. epoll registers open files, not numbers, so:
+ * epoll registers open files, not numbers, and descriptors may be closed, duplicated and their numbers used
+ * again, by the user without a word to us. So:
  *
- * (1) Submitting tells the kernel anew even where we believe that it knows (MOD; ENOENT says the
- *     number is another file now: ADD, with a new generation, for a duplicate of the old file may go
- *     on reporting; EEXIST after ADD: MOD). Belief is never enough to wait on.
- * (2) The last op that leaves an armed record is removed from the kernel at once, before the user can
- *     close the descriptor.
+ * (1) Belief is never enough to wait on. Where we think that the kernel has an entry we MOD; ENOENT says the
+ *     number is another file now: ADD, with a new generation, for a duplicate of the old file may go on
+ *     reporting; EEXIST after ADD: MOD.
+ * (2) An entry that nobody needs is removed at once, before anybody can close the descriptor.
  * (3) If that removal fails, the user closed first. A duplicate may keep the file registered under a
  *     number we can no longer name; then its events arrive with an old generation, or for a record
  *     nobody waits on. Such an event is *stale*; if it cannot be removed the epoll set is rebuilt from
  *     the records (as libev does; libuv #4323 and #1148 are what happens otherwise).
  * (4) A stale event of a number that we have armed again is not removed by number, which would remove
- *     the new registration: rebuild at once.
+ *     the new registration: rebuild at once. Unless the record was closed during this very wait: then it is an
+ *     event that the kernel had already handed out.
  * (5) A descriptor closed under its watcher may come back as our own, the one that wakes us. What
  *     waits on that number is told -EBADF, and its registration is touched by nobody.
- *
- * EPOLLIN is all that readers ask for: the end of a stream shows as that too, while EPOLLPRI would
- * stay up, and have a level-triggered watcher spin, until somebody reads the urgent byte.
- *
- * Files that are always ready (regular files, directories, /dev/null) cannot be watched: EPERM.
  *
  * For embedding in another loop there is an outer epoll descriptor that holds this one, so that a
  * rebuilt set keeps its number for those who watch it.
  */
-#include "backend/backend.h"
+#include "backend/epoll/set.h"
 
 #include "sys/alloc.h"
-#include "sys/sys.h"
 
 #include <string.h>
 
 /* When to try again what the kernel had no memory for. */
 static const int64_t RETRY_NS = 1000000;
 
-enum {
-    CHUNK_BITS = 6,
-    CHUNK = 1 << CHUNK_BITS,
-    EVENTS_PER_WAIT = 128
-};
+enum { EVENTS_PER_WAIT = 128 };
 
 /* What is told the kernel for the wake-up descriptor, which has no record. */
 #define WAKE_DATA UINT64_MAX
 
-struct record {
-    struct iora__link ops;
-    struct iora__link dirty;
-    int fd;
-    uint32_t generation;
-    uint8_t armed;
-    bool level_triggered;
-    bool registered; /* as far as we know, the kernel has an entry, armed or not */
-};
-
-struct epoll {
-    int fd;
-    int outer_fd; /* -1: nobody asked for it */
-    int wake_fd;  /* -1: none */
-    bool rebuild;
-    size_t pending; /* ops submitted and not ended */
-    struct iora__link dirty;
-    struct record **chunks;
-    size_t chunk_count;
-};
-
 /* ---- records --------------------------------------------------------------------------------- */
 
-static struct record *
-find_record(const struct epoll *epoll, int fd)
+struct record *
+iora__epoll_find(const struct epoll *epoll, int fd)
 {
     const size_t chunk = (size_t)fd >> CHUNK_BITS;
 
-    if (chunk >= epoll->chunk_count || epoll->chunks[chunk] == NULL)
+    if (fd < 0 || chunk >= epoll->chunk_count || epoll->chunks[chunk] == NULL)
         return NULL;
     return &epoll->chunks[chunk][fd & (CHUNK - 1)];
 }
@@ -103,8 +69,8 @@ grow_table(struct epoll *epoll, size_t chunk_count)
     return 0;
 }
 
-static int
-make_record(struct epoll *epoll, int fd, struct record **out)
+int
+iora__epoll_make_record(struct epoll *epoll, int fd, struct record **out)
 {
     const size_t chunk = (size_t)fd >> CHUNK_BITS;
 
@@ -123,6 +89,7 @@ make_record(struct epoll *epoll, int fd, struct record **out)
         memset(records, 0, CHUNK * sizeof *records);
         for (int i = 0; i < CHUNK; i++) {
             iora__list_init(&records[i].ops);
+            iora__list_init(&records[i].writers);
             records[i].fd = (int)(chunk << CHUNK_BITS) + i;
         }
         epoll->chunks[chunk] = records;
@@ -131,45 +98,14 @@ make_record(struct epoll *epoll, int fd, struct record **out)
     return 0;
 }
 
-/* The record of a user's descriptor. A number that is no descriptor's gets no room, however large it is. */
-static int
-record_of(struct epoll *epoll, int fd, struct record **out)
-{
-    if (fd < 0)
-        return -EBADF;
-    if ((*out = find_record(epoll, fd)) != NULL)
-        return 0;
-    return iora__sys_is_open(fd) ? make_record(epoll, fd, out) : -EBADF;
-}
-
-/* ---- what the ops of a record want, and telling the kernel ------------------------------------- */
-
-static uint8_t
-wanted_events(const struct record *record)
-{
-    uint8_t events = 0;
-
-    for (const struct iora__link *at = record->ops._next; at != &record->ops; at = at->_next)
-        events |= iora__container_of(at, const struct iora__op, _link)->_events;
-    return events;
-}
-
-static bool
-wants_level_triggered(const struct record *record)
-{
-    for (const struct iora__link *at = record->ops._next; at != &record->ops; at = at->_next) {
-        if (iora__container_of(at, const struct iora__op, _link)->_flags & IORA__OP_MULTI)
-            return true;
-    }
-    return false;
-}
+/* ---- telling the kernel ------------------------------------------------------------------------- */
 
 static uint32_t
 kernel_events(const struct record *record)
 {
-    return (record->armed & IORA__READABLE ? EPOLLIN : 0u) |
-           (record->armed & IORA__WRITABLE ? EPOLLOUT : 0u) |
-           (record->level_triggered ? 0u : EPOLLONESHOT);
+    if (record->kind != IORA__FD_BORROWED)
+        return EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+    return iora__epoll_borrowed_events(record);
 }
 
 static uint64_t
@@ -183,14 +119,13 @@ static int
 control(const struct epoll *epoll, const struct record *record, int operation)
 {
     if (record->fd == epoll->wake_fd)
-        return -EBADF; /* invariant 5 */
+        return -EBADF; /* (5) */
     return iora__sys_epoll_ctl(epoll->fd, operation, record->fd, kernel_events(record),
                                kernel_data(record));
 }
 
-/* Register the record as it stands, whatever the kernel knows of its number. */
-static int
-tell_kernel(struct epoll *epoll, struct record *record)
+int
+iora__epoll_tell(struct epoll *epoll, struct record *record)
 {
     int rc = -ENOENT;
 
@@ -207,21 +142,10 @@ tell_kernel(struct epoll *epoll, struct record *record)
     return rc;
 }
 
-static int
-arm(struct epoll *epoll, struct record *record)
-{
-    record->armed = wanted_events(record);
-    record->level_triggered = wants_level_triggered(record);
-    iora__list_discard(&record->dirty);
-    return tell_kernel(epoll, record);
-}
-
-/* Nobody waits on the record any more (invariant 2). */
-static void
-disarm(struct epoll *epoll, struct record *record)
+void
+iora__epoll_forget(struct epoll *epoll, struct record *record)
 {
     iora__list_discard(&record->dirty);
-    record->armed = 0;
     if (!record->registered)
         return;
     record->registered = false;
@@ -229,8 +153,8 @@ disarm(struct epoll *epoll, struct record *record)
         record->generation++; /* a duplicate may go on reporting: what it reports is stale */
 }
 
-static void
-mark_dirty(struct epoll *epoll, struct record *record)
+void
+iora__epoll_mark_dirty(struct epoll *epoll, struct record *record)
 {
     if (!iora__link_is_linked(&record->dirty))
         iora__list_push_tail(&epoll->dirty, &record->dirty);
@@ -238,84 +162,28 @@ mark_dirty(struct epoll *epoll, struct record *record)
 
 /* ---- delivering ------------------------------------------------------------------------------- */
 
-static void
-finish(struct epoll *epoll, struct iora__op *op, int res)
+void
+iora__epoll_finish(struct epoll *epoll, struct iora__op *op, int res)
 {
     op->_res = res;
-    if (!(op->_flags & IORA__OP_MULTI)) {
-        op->_state = IORA__OP_IDLE;
-        epoll->pending--;
-    }
+    op->_state = IORA__OP_IDLE;
+    epoll->pending--;
     op->_done(op);
 }
 
-/* Move the ops that the events concern to `concerned`: what is done may add and remove any op. */
-static void
-pick_concerned(struct record *record, uint8_t events, struct iora__link *concerned)
+void
+iora__epoll_more(struct iora__op *op, int res)
 {
-    struct iora__link rest, *link;
-
-    iora__list_init(concerned);
-    iora__list_take_all(&record->ops, &rest);
-    while ((link = iora__list_pop(&rest)) != NULL) {
-        struct iora__op *const op = iora__container_of(link, struct iora__op, _link);
-
-        iora__list_push_tail(op->_events & events ? concerned : &record->ops, link);
-    }
+    op->_res = res;
+    op->_done(op);
 }
 
-/* Tell every op of the record of the events that it waits for. */
-static void
-deliver(struct epoll *epoll, struct record *record, uint8_t events)
-{
-    struct iora__link concerned, *link;
-
-    pick_concerned(record, events, &concerned);
-    while ((link = iora__list_pop(&concerned)) != NULL) {
-        struct iora__op *const op = iora__container_of(link, struct iora__op, _link);
-
-        if (op->_flags & IORA__OP_MULTI)
-            iora__list_push_tail(&record->ops, link);
-        finish(epoll, op, op->_events & events);
-    }
-    if (iora__list_is_empty(&record->ops)) {
-        if (record->level_triggered)
-            disarm(epoll, record);
-    } else if (!record->level_triggered || wanted_events(record) != record->armed) {
-        mark_dirty(epoll, record);
-    }
-}
-
-static void
-fail_all(struct epoll *epoll, struct record *record, int error)
-{
-    struct iora__link failed, *link;
-
-    iora__list_take_all(&record->ops, &failed);
-    while ((link = iora__list_pop(&failed)) != NULL) {
-        struct iora__op *const op = iora__container_of(link, struct iora__op, _link);
-
-        op->_flags &= (uint8_t)~IORA__OP_MULTI;
-        finish(epoll, op, error);
-    }
-}
-
-static uint8_t
-events_of(uint32_t kernel)
-{
-    uint8_t events = 0;
-
-    if (kernel & (EPOLLIN | EPOLLHUP | EPOLLERR))
-        events |= IORA__READABLE;
-    if (kernel & (EPOLLOUT | EPOLLHUP | EPOLLERR))
-        events |= IORA__WRITABLE;
-    return events;
-}
-
-/* An event that belongs to nobody (invariants 3 and 4). */
+/* An event that belongs to nobody (3 and 4). */
 static void
 drop_stale(struct epoll *epoll, const struct record *record, int fd)
 {
+    if (record != NULL && record->left == epoll->waits)
+        return;
     if ((record != NULL && record->registered) || fd == epoll->wake_fd ||
         iora__sys_epoll_ctl(epoll->fd, EPOLL_CTL_DEL, fd, 0, 0) < 0)
         epoll->rebuild = true;
@@ -330,13 +198,16 @@ handle_event(struct epoll *epoll, const struct epoll_event *event)
         return; /* returning from wait is all that it is for */
 
     const int fd = (int)(uint32_t)data;
-    struct record *const record = find_record(epoll, fd);
+    struct record *const record = iora__epoll_find(epoll, fd);
 
-    if (record == NULL || record->generation != (uint32_t)(data >> 32) ||
-        iora__list_is_empty(&record->ops))
+    if (record == NULL || record->generation != (uint32_t)(data >> 32))
+        drop_stale(epoll, record, fd);
+    else if (record->kind != IORA__FD_BORROWED)
+        iora__epoll_owned_event(epoll, record, event->events);
+    else if (iora__list_is_empty(&record->ops))
         drop_stale(epoll, record, fd);
     else
-        deliver(epoll, record, events_of(event->events));
+        iora__epoll_borrowed_event(epoll, record, event->events);
 }
 
 /* ---- before the wait ---------------------------------------------------------------------------- */
@@ -371,9 +242,10 @@ rebuild(struct epoll *epoll)
         for (int i = 0; epoll->chunks[chunk] != NULL && i < CHUNK; i++) {
             struct record *const record = &epoll->chunks[chunk][i];
 
+            if (record->kind != IORA__FD_BORROWED ? record->registered
+                                                  : !iora__list_is_empty(&record->ops))
+                iora__epoll_mark_dirty(epoll, record);
             record->registered = false;
-            if (!iora__list_is_empty(&record->ops))
-                mark_dirty(epoll, record);
         }
     }
     return 0;
@@ -392,14 +264,11 @@ arm_dirty(struct epoll *epoll)
     iora__list_take_all(&epoll->dirty, &dirty);
     while ((link = iora__list_pop(&dirty)) != NULL) {
         struct record *const record = iora__container_of(link, struct record, dirty);
-        const int rc = arm(epoll, record);
 
-        /* ENOMEM may pass: the ops stay and the next turn tries again. Anything else is an answer:
-         * the descriptor is closed, or not one that can be watched. */
-        if (rc == -ENOMEM || rc == -ENOSPC)
-            mark_dirty(epoll, record);
-        else if (rc < 0)
-            fail_all(epoll, record, rc);
+        if (record->kind != IORA__FD_BORROWED)
+            iora__epoll_owned_arm(epoll, record);
+        else
+            iora__epoll_borrowed_arm(epoll, record);
     }
 }
 
@@ -423,6 +292,9 @@ epoll_open(void **state, uint64_t seed)
     epoll->outer_fd = -1;
     epoll->wake_fd = -1;
     iora__list_init(&epoll->dirty);
+    iora__list_init(&epoll->hot);
+    iora__list_init(&epoll->retries);
+    iora__list_init(&epoll->doomed);
     *state = epoll;
     return 0;
 }
@@ -432,6 +304,7 @@ epoll_close(void *state)
 {
     struct epoll *const epoll = state;
 
+    iora__epoll_owned_close(epoll);
     for (size_t chunk = 0; chunk < epoll->chunk_count; chunk++)
         iora__free(epoll->chunks[chunk]);
     iora__free(epoll->chunks);
@@ -446,36 +319,29 @@ epoll_submit(void *state, struct iora__op *op)
 {
     struct epoll *const epoll = state;
     struct record *record;
-    int rc;
 
-    if ((rc = record_of(epoll, op->_fd, &record)) < 0)
-        return rc;
-    iora__list_push_tail(&record->ops, &op->_link);
-    if ((rc = arm(epoll, record)) < 0) {
-        iora__list_remove(&op->_link);
-        if (!iora__list_is_empty(&record->ops))
-            mark_dirty(epoll, record); /* the others' turn to learn what became of it */
-        return rc;
-    }
-    op->_state = IORA__OP_SUBMITTED;
-    epoll->pending++;
-    return IORA__OP_PENDING;
+    if (op->_kind == IORA__OP_WORK)
+        return -EPERM;
+    if (op->_kind == IORA__OP_POLL || (op->_flags & IORA__OP_BORROWED) != 0)
+        return iora__epoll_borrowed_submit(epoll, op);
+    record = iora__epoll_find(epoll, op->_fd);
+    if (record == NULL || record->kind == IORA__FD_BORROWED)
+        return -EBADF;
+    return iora__epoll_owned_submit(epoll, record, op);
 }
 
 static int
 epoll_cancel(void *state, struct iora__op *op)
 {
     struct epoll *const epoll = state;
-    struct record *const record = find_record(epoll, op->_fd);
+    struct record *const record = iora__epoll_find(epoll, op->_fd);
 
     iora__list_remove(&op->_link);
     epoll->pending--;
     op->_state = IORA__OP_IDLE;
     op->_res = -ECANCELED;
-    if (iora__list_is_empty(&record->ops))
-        disarm(epoll, record);
-    else
-        mark_dirty(epoll, record);
+    if (record->kind == IORA__FD_BORROWED)
+        iora__epoll_borrowed_cancel(epoll, record, op);
     return IORA__OP_DONE;
 }
 
@@ -524,16 +390,19 @@ epoll_wait_(void *state, int64_t until_ns)
 
     if (epoll->rebuild)
         (void)rebuild(epoll); /* a failure is tried again: the old set still works, if it spins */
+    epoll->waits++;
     arm_dirty(epoll);
     if (!iora__list_is_empty(&epoll->dirty))
         until_ns = earlier(until_ns, iora__sys_clock_ns() + RETRY_NS);
+    until_ns = iora__epoll_owned_until(epoll, until_ns);
 
     const int count =
         iora__sys_epoll_wait(epoll->fd, events, EVENTS_PER_WAIT, timeout_until(until_ns));
-    if (count < 0)
-        return count == -EINTR ? 0 : count;
+    if (count < 0 && count != -EINTR)
+        return count;
     for (int i = 0; i < count; i++)
         handle_event(epoll, &events[i]);
+    iora__epoll_owned_tend(epoll);
     return 0;
 }
 
@@ -554,7 +423,8 @@ epoll_is_settled(const void *state)
 {
     const struct epoll *const epoll = state;
 
-    return !epoll->rebuild && iora__list_is_empty(&epoll->dirty);
+    return !epoll->rebuild && iora__list_is_empty(&epoll->dirty) &&
+           iora__epoll_owned_until(epoll, INT64_MAX) == INT64_MAX;
 }
 
 static int
@@ -588,4 +458,5 @@ const struct iora__backend iora__backend_epoll = {
     .is_awaiting = epoll_is_awaiting,
     .is_settled = epoll_is_settled,
     .descriptor = epoll_descriptor,
+    .sockets = &iora__epoll_sockets,
 };

@@ -1,0 +1,20 @@
+/* sys/random.h -- numbers drawn from a seed, the same ones every time.
+ *
+ * splitmix64 (Steele, Lea, Flood 2014): one word of state, which may begin as any number.
+ */
+#ifndef IORA_SYS_RANDOM_H
+#define IORA_SYS_RANDOM_H
+
+#include <stdint.h>
+
+static inline uint64_t
+iora__random_next(uint64_t *state)
+{
+    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+#endif
