@@ -92,8 +92,7 @@ def find(contender, folder):
         contender.absent = "not built"
         return
     if contender.stop is None:      # a program of the bench's own
-        contender.about = subprocess.run([contender.path, "--about"], capture_output=True, text=True,
-                                         check=False).stdout.strip()
+        contender.about = output_of([contender.path, "--about"], contender.program).strip()
 
 
 # ---- Running it -------------------------------------------------------------------------------
@@ -245,7 +244,7 @@ def microseconds(text, percent):
 
 
 def calls(row, contender, setting):
-    """System calls for a request: the difference of two runs, so that what is called once is out."""
+    """System calls for a request: the difference of two runs, without what is called once."""
     counts = []
     for requests in COUNTED, 3 * COUNTED:
         with tempfile.NamedTemporaryFile("r") as file:
@@ -446,7 +445,8 @@ def figure_table(rows, contenders, samples):
         runners = asked(row, contenders)
         direct = next((c for c in runners if c.kind == "direct"), None)
         for one in runners:
-            figures = {f: samples.median(row, one, f) for f in ("rate", "cpu", "busy", "p50", "p99")}
+            figures = {f: samples.median(row, one, f)
+                       for f in ("rate", "cpu", "busy", "p50", "p99")}
             cpus = [found["cpu"] for found in samples.of(row, one).values()]
             rate = figures["rate"]
             body.append([row.id, one.name(), "-" if rate is None else f"{rate:.0f}",
@@ -530,7 +530,7 @@ def arguments_of(argv, rows):
     parser.add_argument("--row", action="append", metavar="NAME", choices=[row.id for row in rows],
                         help="run this row only; may be given more than once")
     parser.add_argument("--only", action="append", metavar="ID",
-                        help="run this contender of net/rows.toml only; may be given more than once")
+                        help="run this contender of net/rows.toml only; as --row")
     parser.add_argument("--json", metavar="FILE", type=writable,
                         help="write everything, with the figures of all turns, to FILE")
     return parser.parse_args(argv)
