@@ -91,8 +91,11 @@ def find(contender, folder):
     if not os.access(contender.path, os.X_OK):
         contender.absent = "not built"
         return
-    if contender.stop is None:      # a program of the bench's own
-        contender.about = output_of([contender.path, "--about"], contender.program).strip()
+    try:
+        if contender.stop is None:  # a program of the bench's own
+            contender.about = output_of([contender.path, "--about"], contender.program).strip()
+    except Failure as failure:
+        contender.absent = f"FAILED, {failure}"
 
 
 # ---- Running it -------------------------------------------------------------------------------
@@ -565,7 +568,8 @@ def main(argv):
         options.json.write_text(text + "\n", encoding="utf-8")
     show(rows, contenders, samples, verdicts, options,
          sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
-    return 1 if samples.failures else 0
+    broken = any(c.absent.startswith("FAILED") for c in contenders)
+    return 1 if samples.failures or broken else 0
 
 
 if __name__ == "__main__":
