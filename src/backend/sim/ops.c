@@ -120,11 +120,9 @@ receive(struct iora__sim *sim, struct iora__sim_socket *socket, struct iora__op 
         return iora__sim_is_unix(socket) ? -EINVAL : -ENOTCONN;
     if (socket->in.arrived > 0)
         return receive_arrived(sim, socket, op);
-    if (socket->in.ended)
-        return 0;
-    if (socket->error != 0)
+    if (socket->error != 0 && (!socket->in.ended || iora__sim_is_unix(socket)))
         return take_error(socket);
-    return socket->reset || socket->shut_read ? 0 : -EAGAIN;
+    return socket->in.ended || socket->reset || socket->shut_read ? 0 : -EAGAIN;
 }
 
 /* Whether the bytes would meet nobody, and the sender knows. */

@@ -366,7 +366,7 @@ static void
 arrive_reset(struct iora__sim_socket *socket)
 {
     socket->in.rst = false;
-    socket->error = socket->in.ended ? EPIPE : ECONNRESET;
+    socket->error = socket->in.ended && !iora__sim_is_unix(socket) ? EPIPE : ECONNRESET;
     socket->reset = true;
 }
 
