@@ -126,11 +126,19 @@ free_socket(struct iora__sim *sim, struct iora__sim_socket *socket)
     iora__free(socket);
 }
 
+/* The lists they are in go with them: nothing is taken out of one. */
 void
 iora__sim_free_all(struct iora__sim *sim)
 {
-    while (!iora__list_is_empty(&sim->sockets))
-        free_socket(sim, iora__container_of(sim->sockets._next, struct iora__sim_socket, in_all));
+    struct iora__link *link;
+
+    while ((link = iora__list_pop(&sim->sockets)) != NULL) {
+        struct iora__sim_socket *const socket =
+            iora__container_of(link, struct iora__sim_socket, in_all);
+
+        iora__free(socket->in.ring);
+        iora__free(socket);
+    }
 }
 
 static void
