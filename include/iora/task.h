@@ -68,12 +68,23 @@ IORA_BEGIN
         iora__run_end(&_iora_run, IORA__MAKE(__VA_ARGS__));                                        \
     })
 
-/** int iora_main(f, args...): iora_run() for a program's main(): an error is told on stderr, and what
- *  is returned is an exit status, 0 or 1. */
+/**
+ * int iora_main(f, args...): iora_run() for a program's main(): an error is told on stderr, and what
+ * is returned is an exit status, 0 or 1.
+ *
+ * Ctrl-C    The first SIGINT cancels the main task, which unwinds as from any cancel; a second one kills the
+ *           process, as SIGINT does by default. A run that so ends with -ECANCELED flushes the streams of
+ *           stdio and lets the process die of SIGINT, which tells a shell that it was interrupted; functions
+ *           of atexit(3) are not called. If the main task returns something else, that decides.
+ *           All this holds only while the main task runs, only if SIGINT did what it does by default when the
+ *           run began, and only for those that nothing waits for (iora/signal.h): a program that waits for
+ *           SIGINT itself decides what it means. iora_run() does nothing with signals.
+ */
 #define iora_main(...)                                                                             \
     __extension__({                                                                                \
         struct iora__run _iora_run;                                                                \
         iora__run_begin(&_iora_run, NULL);                                                         \
+        _iora_run._heeds_interrupt = true;                                                         \
         const int _iora_rc = iora__run_end(&_iora_run, IORA__MAKE(__VA_ARGS__));                   \
         iora__exit_status(&_iora_run, _iora_rc);                                                   \
     })
@@ -300,6 +311,9 @@ struct iora__run {
     iora_loop *_loop;
     iora_loop *_own;
     int _rc;
+    bool _heeds_interrupt;
+    struct iora__interrupt *_interrupt;
+    bool _interrupted;
     char _text[256]; /* main's error record, for people */
 };
 

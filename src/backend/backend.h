@@ -31,8 +31,8 @@
  * Memory of a recv comes from one of three places: `_base` and `_size`; or `_take`, asked when there may be
  * something to receive, for an owner who keeps no buffer while he waits; or, of a multi recv without either,
  * from the backend. `_base` says at `_done` where the bytes are; the backend's own are valid during that call.
- * `_take` may be asked in vain, and again: what it gave is not touched once submit has said that the op is
- * pending. If it gives NULL the op ends with -ENOMEM.
+ * If it gives NULL the op ends with -ENOMEM. If nothing was there after all, `_take` is called once more, with
+ * no place for a size: what it gave was not needed.
  *
  * A backend is one file (or folder) that fills these tables. What it is made of does not show above: the
  * loop treats all alike, and every test of operations runs on each.
@@ -65,7 +65,12 @@ enum iora__op_kind {
     IORA__OP_KINDS
 };
 
-enum iora__op_state { IORA__OP_IDLE, IORA__OP_SUBMITTED, IORA__OP_LATE };
+enum iora__op_state {
+    IORA__OP_IDLE,
+    IORA__OP_SUBMITTED,
+    IORA__OP_LATE,     /* it has ended, and that is held back (core/loop.c) */
+    IORA__OP_IN_THREAD /* a thread does it (core/lane.c), or will */
+};
 
 enum { /* _flags */
     IORA__OP_MULTI = 1,
@@ -102,6 +107,8 @@ struct iora__sockets {
      * And the other way round: it is the user's again, its ops having been cancelled. */
     int (*adopt)(void *state, int fd);
     void (*release)(void *state, int fd);
+    /* Close an owned descriptor at once: for sockets and pipes, whose close does not wait. */
+    void (*close)(void *state, int fd);
 
     int (*bind)(void *state, int fd, const struct sockaddr *address, socklen_t length);
     /* Bind to a path with a mode. A socket that lies there is replaced if nobody listens on it. The claim

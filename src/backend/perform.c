@@ -73,7 +73,10 @@ perform_once(struct iora__op *op, bool is_ready, size_t *asked)
     if ((rc = find_memory(op)) < 0)
         return rc;
     *asked = iora__seam_bytes(op->_size);
-    return move_bytes(op, is_ready, *asked);
+    rc = move_bytes(op, is_ready, *asked);
+    if (rc == -EAGAIN && op->_take != NULL)
+        (void)op->_take(op, NULL);
+    return rc;
 }
 
 int

@@ -17,7 +17,7 @@
  * (3) A thread runs at most one loop at a time; `iora__running` says which. run_once() of another
  *     loop from within a callback is refused, since the outer one's ready queue would stand still.
  * (4) Everything hangs from the loop. The exceptions are that thread-local, the list of blocks in
- *     task/block.c, and the handler in task/overflow.c.
+ *     task/block.c, the handler in task/overflow.c, and the table of signals in os/signals.c.
  *
  * Seeded order (sim): the slice is kept below zero, so that no task switches straight to another, and drain
  * picks a random one of the first 16 that are ready.
@@ -29,7 +29,7 @@
  * turn and op to see that we are in a child; elsewhere getpid() is asked. What the backend holds in
  * the kernel is shared with the parent: a child cancels its ops without touching it.
  */
-#include "core/loop.h"
+#include "core/lane.h"
 
 #include "sys/alloc.h"
 #include "sys/random.h"
@@ -163,6 +163,7 @@ iora_loop_new(const iora_loop_options *options, iora_loop **out)
     iora__list_init(&loop->ready._link);
     iora__list_init(&loop->late);
     iora__list_init(&loop->sides);
+    iora__list_init(&loop->listeners);
     if ((rc = make_fork_canary(loop)) < 0)
         goto fail_loop;
     loop->backend =
@@ -191,8 +192,12 @@ iora_loop_free(iora_loop *loop)
     iora__handles_drop(loop);
     if (loop->sched != NULL)
         loop->sched_free(loop->sched);
+    if (loop->io != NULL)
+        loop->io_free(loop->io);
     iora__watchers_free(loop);
     iora__handles_drop(loop); /* those that the tasks asked for while they ended */
+    iora__lane_free(loop);
+    iora__listeners_close(loop);
     iora__mailbox_shut(loop);
     loop->backend->close(loop->backend_state);
     iora__sys_unmap(loop->fork_canary, iora__sys_page_size());
@@ -234,12 +239,16 @@ iora__loop_enter(iora_loop *loop)
     loop->thread = pthread_self();
     loop->thread_known = true;
     iora__running = loop;
+    iora__mailbox_note_thread(loop);
     return 0;
 }
 
 void
 iora__loop_leave(iora_loop *loop)
 {
+    iora__mailbox_expect_wake(loop, true);
+    if (iora__mailbox_has_mail(loop))
+        iora__mailbox_wake(loop); /* for who watches the loop's descriptor */
     loop->running = false;
     iora__running = NULL;
 }
@@ -263,14 +272,17 @@ iora__op_submit(iora_loop *loop, struct iora__op *op)
     if (iora__loop_is_forked(loop))
         return IORA_E_FORKED;
     rc = loop->backend->submit(loop->backend_state, op);
+    if (rc == -EPERM && iora__lane_takes(op))
+        return iora__lane_submit(loop, op);
     return rc == IORA__OP_DONE && loop->complete_late ? complete_late(loop, op) : rc;
 }
 
-/* In a forked child, end an op without a word to the kernel. */
+/* In a forked child, end an op without a word to the kernel, or to threads that are not there. */
 static int
 forget(struct iora__op *op)
 {
-    iora__list_discard(&op->_link);
+    if (op->_state != IORA__OP_IN_THREAD)
+        iora__list_discard(&op->_link);
     op->_state = IORA__OP_IDLE;
     op->_res = -ECANCELED;
     return IORA__OP_DONE;
@@ -284,7 +296,9 @@ iora__op_cancel(iora_loop *loop, struct iora__op *op)
     if (op->_state == IORA__OP_LATE)
         return IORA__OP_PENDING;
 
-    const int rc = loop->backend->cancel(loop->backend_state, op);
+    const int rc = op->_state == IORA__OP_IN_THREAD
+                       ? iora__lane_cancel(loop, op)
+                       : loop->backend->cancel(loop->backend_state, op);
     return rc == IORA__OP_DONE && loop->complete_late ? complete_late(loop, op) : rc;
 }
 
@@ -312,6 +326,20 @@ is_ready(const iora_loop *loop)
     return loop->guest != NULL && loop->guest->is_ready((iora_loop *)loop, loop->guest->arg);
 }
 
+/* Wait, unless mail has come: from here on senders wake us, until we look ourselves again. */
+static int
+block(iora_loop *loop, int64_t until_ns)
+{
+    int rc;
+
+    iora__mailbox_expect_wake(loop, true);
+    if (iora__mailbox_has_mail(loop))
+        until_ns = INT64_MIN;
+    rc = loop->backend->wait(loop->backend_state, until_ns);
+    iora__mailbox_expect_wake(loop, false);
+    return rc;
+}
+
 /* Even with no op pending the kernel may have something to tell: of a registration that outlived its op, which
  * would keep the loop's descriptor readable. So only a loop that is busy leaves the poll out. */
 static int
@@ -325,7 +353,7 @@ poll_backend(iora_loop *loop, int64_t until_ns, bool busy)
         return 0;
     if (blocks && guest != NULL)
         guest->before_block(loop, guest->arg);
-    rc = loop->backend->wait(loop->backend_state, until_ns);
+    rc = blocks ? block(loop, until_ns) : loop->backend->wait(loop->backend_state, until_ns);
     if (blocks && guest != NULL)
         guest->after_block(loop, guest->arg);
     return rc;
@@ -440,7 +468,8 @@ bool
 iora__loop_is_dead(const iora_loop *loop)
 {
     return !is_ready(loop) && loop->timers.count == 0 &&
-           !loop->backend->is_awaiting(loop->backend_state) && iora__mailbox_remotes(loop) == 0 &&
+           !loop->backend->is_awaiting(loop->backend_state) && iora__lane_pending(loop) == 0 &&
+           iora__mailbox_remotes(loop) == 0 &&
            !iora__mailbox_has_mail(loop); /* asked last: who closes a remote has sent before */
 }
 

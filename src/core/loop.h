@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 
+struct iora__lane;
 struct iora__mailbox;
 struct iora__sched;
 
@@ -51,8 +52,10 @@ struct iora_loop {
     void *backend_state;
     struct iora__link late;  /* ops whose completion was held back (complete_late) */
     struct iora__link sides; /* of all watchers */
+    struct iora__link listeners; /* to signals */
     struct iora__timers timers;
-    struct iora__mailbox *mailbox; /* NULL until a remote is opened */
+    struct iora__mailbox *mailbox; /* NULL until a remote is opened, or a job submitted */
+    struct iora__lane *lane;       /* what threads do for it; NULL until the first job */
     const struct iora__guest *guest;
 
     uint64_t random;
@@ -70,6 +73,8 @@ struct iora_loop {
 
     struct iora__sched *sched; /* the tasks' part; NULL until the first task */
     void (*sched_free)(struct iora__sched *);
+    struct iora__io *io; /* the streams' part; NULL until the first stream */
+    void (*io_free)(struct iora__io *);
 };
 
 /* The loop this thread is running. The library's one thread-local, initial-exec: the default model
@@ -153,10 +158,36 @@ void iora__handles_drop(iora_loop *loop);
 void iora__watchers_stop(iora_loop *loop);
 void iora__watchers_free(iora_loop *loop);
 
-/* core/remote.c: take what other threads sent; whether there is something; free with the loop. */
+/* core/listener.c: have all of them listen no longer. */
+void iora__listeners_close(iora_loop *loop);
+
+/* core/remote.c: one that need not count as something that can wake the loop. */
+int iora__remote_open(iora_loop *loop, bool counts, iora_remote **out);
+
+/* core/remote.c: make the loop's mailbox if it has none; take what other threads sent; whether there is something;
+ * free with the loop. */
+int iora__mailbox_make(iora_loop *loop);
 void iora__mailbox_take(iora_loop *loop);
 bool iora__mailbox_has_mail(const iora_loop *loop);
 size_t iora__mailbox_remotes(const iora_loop *loop);
 void iora__mailbox_shut(iora_loop *loop);
+
+/* Whether senders must wake the loop from now on. Who says that they must looks into the mailbox after it: what came
+ * before woke nobody. */
+void iora__mailbox_expect_wake(iora_loop *loop, bool expected);
+void iora__mailbox_wake(iora_loop *loop);
+/* Which thread runs the loop: the one that now does. */
+void iora__mailbox_note_thread(iora_loop *loop);
+
+/* A reference for a thread that will return an op, which the loop then finishes (core/lane.c); and its end. */
+struct iora__mailbox *iora__mailbox_hold(iora_loop *loop);
+void iora__mailbox_return(struct iora__mailbox *mailbox, struct iora__op *op);
+void iora__mailbox_release(struct iora__mailbox *mailbox);
+
+/* As iora_remote_call_soon(), but fn is called as the mail is taken, and also if the loop goes before it was:
+ * then the handle's _loop is NULL. fn may end the handle's life. */
+int iora__remote_deliver(iora_remote *remote, iora_handle *handle, iora_callback_fn *fn, void *arg);
+/* Whether it leads into the loop of this thread, running or not. */
+bool iora__remote_is_ours(const iora_remote *remote);
 
 #endif

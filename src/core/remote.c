@@ -4,22 +4,28 @@
  * takes whole, turning it round so that each sender's calls run in the order they were sent. The
  * sender that finds the stack empty wakes the loop: one write to an eventfd for a whole batch.
  *
- * The mailbox lives for as long as anybody can reach it: the loop and each open remote hold a
- * reference, and the last one frees it, eventfd included.
- * A loop that goes leaves the mark CLOSED in place of the stack; senders find it and say so.
+ * There is a second stack like it for ops that threads return (core/lane.c), each of which was expected.
  *
- *     senders:  head = h;  do h->next = head; while (!cas(&stack, head, h));  if (head == 0) wake
+ * The mailbox lives for as long as anybody can reach it: the loop, each open remote and each thread that runs
+ * a job hold a reference, and the last one frees it, eventfd included.
+ * A loop that goes leaves the mark CLOSED in place of the stack; senders find it and say so. Mail that is to be
+ * *delivered* (iora__remote_deliver) is so even then, since its sender waits for an answer.
+ *
+ *     senders:  head = h;  do h->next = head; while (!cas(&stack, head, h));
+ *               if (head == 0 && wanted) wake
  *     loop:     h = exchange(&stack, 0)      (shutting: exchange(&stack, CLOSED))
+ *     to wait:  wanted = 1;  if (stack == 0) wait;  wanted = 0
  *
  * Invariants:
- * (1) A push that found the stack empty is followed by a wake. The backend sees each write to the
- *     eventfd as an edge, and its counter is the backend's, to drain or to leave, and no call waits for a later one's wake.
+ * (1) A push that found the stack empty is followed by a wake, or by a look at the stack. The backend sees each
+ *     write to the eventfd as an edge, and its counter is the backend's, to drain or to leave, and no call waits
+ *     for a later one's wake.
  * (2) Nobody touches a handle between its push and its run but the loop.
  * (3) Pushing takes no lock and is async-signal-safe.
  *
  * Rejected: a mutex (a signal handler could not post); one eventfd per remote (a descriptor each).
  */
-#include "core/loop.h"
+#include "core/lane.h"
 
 #include "sys/alloc.h"
 #include "sys/sys.h"
@@ -28,6 +34,9 @@
 
 struct iora__mailbox {
     _Atomic(iora_handle *) stack;
+    _Atomic(struct iora__op *) returned; /* linked by _link._prev */
+    atomic_bool wake_wanted;             /* the loop waits, or may before it looks again */
+    atomic_uintptr_t thread;             /* that last ran the loop; 0: none has */
     atomic_size_t references;
     atomic_size_t remotes;
     int wake_fd;
@@ -35,6 +44,7 @@ struct iora__mailbox {
 
 struct iora_remote {
     struct iora__mailbox *mailbox;
+    bool counts; /* as something that can wake the loop */
 };
 
 static iora_handle closed_mark;
@@ -45,26 +55,31 @@ closed(void)
     return &closed_mark;
 }
 
-/* What a sent handle asks for, in _delay_ns's place: run soon, or be a timer. */
-enum { RUN_SOON = -1 };
+/* What a sent handle asks for, in _delay_ns's place: run soon, run at once, or be a timer. */
+enum { RUN_SOON = -1, DELIVER = -2 };
 
 /* ---- the mailbox ------------------------------------------------------------------------------ */
 
-static int
-make_mailbox(iora_loop *loop)
+int
+iora__mailbox_make(iora_loop *loop)
 {
-    struct iora__mailbox *const mailbox = iora__zalloc(sizeof *mailbox);
+    struct iora__mailbox *mailbox;
     int rc;
 
-    if (mailbox == NULL)
+    if (loop->mailbox != NULL)
+        return 0;
+    if ((mailbox = iora__zalloc(sizeof *mailbox)) == NULL)
         return -ENOMEM;
     if ((rc = iora__sys_eventfd()) < 0)
         goto fail_mailbox;
     mailbox->wake_fd = rc;
     atomic_init(&mailbox->references, 1);
+    atomic_init(&mailbox->wake_wanted, true);
     if ((rc = loop->backend->attach_wake(loop->backend_state, mailbox->wake_fd)) < 0)
         goto fail_wake_fd;
     loop->mailbox = mailbox;
+    if (loop->thread_known)
+        iora__mailbox_note_thread(loop);
     return 0;
 
 fail_wake_fd:
@@ -74,13 +89,49 @@ fail_mailbox:
     return rc;
 }
 
-static void
-release_mailbox(struct iora__mailbox *mailbox)
+void
+iora__mailbox_release(struct iora__mailbox *mailbox)
 {
     if (atomic_fetch_sub(&mailbox->references, 1) > 1)
         return;
     iora__sys_close(mailbox->wake_fd);
     iora__free(mailbox);
+}
+
+struct iora__mailbox *
+iora__mailbox_hold(iora_loop *loop)
+{
+    atomic_fetch_add(&loop->mailbox->references, 1);
+    return loop->mailbox;
+}
+
+void
+iora__mailbox_note_thread(iora_loop *loop)
+{
+    if (loop->mailbox != NULL)
+        atomic_store_explicit(&loop->mailbox->thread, (uintptr_t)loop->thread,
+                              memory_order_relaxed);
+}
+
+void
+iora__mailbox_expect_wake(iora_loop *loop, bool expected)
+{
+    if (loop->mailbox != NULL)
+        atomic_store(&loop->mailbox->wake_wanted, expected);
+}
+
+void
+iora__mailbox_wake(iora_loop *loop)
+{
+    (void)iora__sys_eventfd_signal(loop->mailbox->wake_fd);
+}
+
+/* After a push that found its stack empty. */
+static void
+wake_if_wanted(struct iora__mailbox *mailbox)
+{
+    if (atomic_load(&mailbox->wake_wanted))
+        (void)iora__sys_eventfd_signal(mailbox->wake_fd);
 }
 
 /* The stack turned round: first sent, first run. */
@@ -102,7 +153,10 @@ in_order(iora_handle *stack)
 static void
 accept_call(iora_loop *loop, iora_handle *handle)
 {
-    if (handle->_delay_ns == RUN_SOON) {
+    if (handle->_delay_ns == DELIVER) {
+        handle->_loop = loop;
+        handle->_fn(handle->_arg);
+    } else if (handle->_delay_ns == RUN_SOON) {
         (void)iora_call_soon(loop, handle, handle->_fn, handle->_arg);
     } else {
         iora_timer *const timer = iora__container_of(handle, iora_timer, _handle);
@@ -117,6 +171,28 @@ accept_call(iora_loop *loop, iora_handle *handle)
     }
 }
 
+/* The ops that threads have returned, in the order they did. */
+static void
+take_returned(iora_loop *loop)
+{
+    struct iora__op *op = atomic_exchange(&loop->mailbox->returned, NULL);
+    struct iora__link *first = NULL;
+
+    while (op != NULL) {
+        struct iora__link *const next = op->_link._prev;
+
+        op->_link._prev = first;
+        first = &op->_link;
+        op = next != NULL ? iora__container_of(next, struct iora__op, _link) : NULL;
+    }
+    while (first != NULL) {
+        struct iora__link *const next = first->_prev;
+
+        iora__lane_finish(loop, iora__container_of(first, struct iora__op, _link));
+        first = next;
+    }
+}
+
 void
 iora__mailbox_take(iora_loop *loop)
 {
@@ -125,6 +201,7 @@ iora__mailbox_take(iora_loop *loop)
 
     if (!iora__mailbox_has_mail(loop))
         return;
+    take_returned(loop);
     handle = in_order(atomic_exchange(&mailbox->stack, NULL));
     while (handle != NULL) {
         iora_handle *const next = handle->_next_remote;
@@ -137,7 +214,10 @@ iora__mailbox_take(iora_loop *loop)
 bool
 iora__mailbox_has_mail(const iora_loop *loop)
 {
-    return loop->mailbox != NULL && atomic_load(&loop->mailbox->stack) != NULL;
+    const struct iora__mailbox *const mailbox = loop->mailbox;
+
+    return mailbox != NULL &&
+           (atomic_load(&mailbox->stack) != NULL || atomic_load(&mailbox->returned) != NULL);
 }
 
 size_t
@@ -149,34 +229,66 @@ iora__mailbox_remotes(const iora_loop *loop)
 void
 iora__mailbox_shut(iora_loop *loop)
 {
-    if (loop->mailbox == NULL)
+    struct iora__mailbox *const mailbox = loop->mailbox;
+    iora_handle *handle;
+
+    if (mailbox == NULL)
         return;
-    (void)atomic_exchange(&loop->mailbox->stack, closed());
-    release_mailbox(loop->mailbox);
     loop->mailbox = NULL;
+    atomic_store_explicit(&mailbox->thread, 0, memory_order_relaxed);
+    handle = in_order(atomic_exchange(&mailbox->stack, closed()));
+    if (iora__loop_is_forked(loop))
+        handle = NULL; /* the senders are not here */
+    while (handle != NULL) {
+        iora_handle *const next = handle->_next_remote;
+
+        if (handle->_delay_ns == DELIVER)
+            accept_call(NULL, handle);
+        handle = next;
+    }
+    iora__mailbox_release(mailbox);
+}
+
+void
+iora__mailbox_return(struct iora__mailbox *mailbox, struct iora__op *op)
+{
+    struct iora__op *head = atomic_load(&mailbox->returned);
+
+    do {
+        op->_link._prev = head != NULL ? &head->_link : NULL;
+    } while (!atomic_compare_exchange_weak(&mailbox->returned, &head, op));
+    if (head == NULL)
+        wake_if_wanted(mailbox);
 }
 
 /* ---- remotes ------------------------------------------------------------------------------------ */
 
 int
-iora_remote_open(iora_loop *loop, iora_remote **out)
+iora__remote_open(iora_loop *loop, bool counts, iora_remote **out)
 {
     iora_remote *remote;
-    int rc = iora__loop_check(loop, "iora_remote_open");
+    int rc;
 
-    if (rc < 0)
-        return rc;
     if (iora__loop_is_forked(loop))
         return IORA_E_FORKED;
-    if (loop->mailbox == NULL && (rc = make_mailbox(loop)) < 0)
+    if ((rc = iora__mailbox_make(loop)) < 0)
         return rc;
     if ((remote = iora__alloc(sizeof *remote)) == NULL)
         return -ENOMEM;
     remote->mailbox = loop->mailbox;
+    remote->counts = counts;
     atomic_fetch_add(&remote->mailbox->references, 1);
-    atomic_fetch_add(&remote->mailbox->remotes, 1);
+    atomic_fetch_add(&remote->mailbox->remotes, counts);
     *out = remote;
     return 0;
+}
+
+int
+iora_remote_open(iora_loop *loop, iora_remote **out)
+{
+    const int rc = iora__loop_check(loop, "iora_remote_open");
+
+    return rc < 0 ? rc : iora__remote_open(loop, true, out);
 }
 
 static int
@@ -194,7 +306,7 @@ post(iora_remote *remote, iora_handle *handle, iora_callback_fn *fn, void *arg, 
         handle->_next_remote = head;
     } while (!atomic_compare_exchange_weak(&mailbox->stack, &head, handle));
     if (head == NULL)
-        (void)iora__sys_eventfd_signal(mailbox->wake_fd);
+        wake_if_wanted(mailbox);
     return 0;
 }
 
@@ -207,10 +319,23 @@ iora_remote_close(iora_remote *remote)
         return;
     mailbox = remote->mailbox;
     /* A loop that waits for nothing but this remote must look again whether anything can come. */
-    if (atomic_fetch_sub(&mailbox->remotes, 1) == 1)
+    if (remote->counts && atomic_fetch_sub(&mailbox->remotes, 1) == 1)
         (void)iora__sys_eventfd_signal(mailbox->wake_fd);
-    release_mailbox(mailbox);
+    iora__mailbox_release(mailbox);
     iora__free(remote);
+}
+
+int
+iora__remote_deliver(iora_remote *remote, iora_handle *handle, iora_callback_fn *fn, void *arg)
+{
+    return post(remote, handle, fn, arg, DELIVER);
+}
+
+bool
+iora__remote_is_ours(const iora_remote *remote)
+{
+    return atomic_load_explicit(&remote->mailbox->thread, memory_order_relaxed) ==
+           (uintptr_t)pthread_self();
 }
 
 int

@@ -11,11 +11,13 @@
  *     trying --one can--> its index
  *        `--none--> waiting --a clause is granted, or cancelled--> settled --last op has ended--> resumed
  */
+#include "sync/select.h"
+
 #include "sync/sync.h"
 
 enum { CLAUSES_MAX = 64 };
 
-struct select {
+struct iora__select {
     struct iora__task *self;
     iora_clause *clauses;
     size_t count;
@@ -24,26 +26,10 @@ struct select {
     int outcome;       /* the winner's index, or -ECANCELED */
 };
 
-/* What came of a try. A code could not say it: tasks and futures may end with any. */
-enum attempt {
-    NOT_NOW,
-    HAPPENED,         /* the clause's rc is its code */
-    WAITS_FOR_ITSELF  /* it could never happen: a deadlock */
-};
-
-struct iora__clause_class {
-    /* Do it now if possible. */
-    enum attempt (*try_now)(iora_clause *clause, struct iora__task *self);
-    /* Begin to wait for it: 0, or the code with which it happens after all. */
-    int (*start)(iora_clause *clause, struct select *select);
-    /* Stop waiting for it. */
-    void (*stop)(iora_clause *clause, struct select *select);
-};
-
 /* ---- settling ---------------------------------------------------------------------------------------------------- */
 
 static void
-resume_if_ended(struct select *select)
+resume_if_ended(struct iora__select *select)
 {
     if (select->settled && select->ops_ending == 0 && select->self->wait._class != NULL)
         iora__waiter_grant(&select->self->wait, select->outcome);
@@ -51,7 +37,7 @@ resume_if_ended(struct select *select)
 
 /* It is decided: take back all clauses but the winner (an index, or count for none). */
 static void
-settle(struct select *select, int outcome, size_t winner)
+settle(struct iora__select *select, int outcome, size_t winner)
 {
     select->settled = true;
     select->outcome = outcome;
@@ -63,7 +49,7 @@ settle(struct select *select, int outcome, size_t winner)
 }
 
 static void
-win(struct select *select, iora_clause *clause, int rc)
+win(struct iora__select *select, iora_clause *clause, int rc)
 {
     const size_t index = (size_t)(clause - select->clauses);
 
@@ -82,24 +68,10 @@ clause_granted(struct iora__waiter *waiter, int rc)
 
 static const struct iora__wait_class clause_wait = {.what = "select", .granted = clause_granted};
 
-static enum attempt
-happened(iora_clause *clause, int rc)
-{
-    clause->rc = rc;
-    return HAPPENED;
-}
-
-/* What came of a call that says -EAGAIN if it would have to wait. */
-static enum attempt
-attempted(iora_clause *clause, int rc)
-{
-    return rc == -EAGAIN ? NOT_NOW : happened(clause, rc);
-}
-
 /* ---- clauses that wait in a queue ----------------------------------------------------------------------------------- */
 
-static int
-start_in(struct iora__waitq *queue, iora_clause *clause, struct select *select)
+int
+iora__clause_start_in(struct iora__waitq *queue, iora_clause *clause, struct iora__select *select)
 {
     clause->_waiter = (struct iora__waiter){._task = select->self,
                                             ._class = &clause_wait,
@@ -109,8 +81,8 @@ start_in(struct iora__waitq *queue, iora_clause *clause, struct select *select)
     return 0;
 }
 
-static void
-stop_waiter(iora_clause *clause, struct select *select)
+void
+iora__clause_stop_in_queue(iora_clause *clause, struct iora__select *select)
 {
     (void)select;
     if (clause->_waiter._queue != NULL)
@@ -118,116 +90,116 @@ stop_waiter(iora_clause *clause, struct select *select)
     clause->_waiter._class = NULL;
 }
 
-static enum attempt
+static enum iora__attempt
 try_get(iora_clause *clause, struct iora__task *self)
 {
     (void)self;
-    return attempted(clause, iora_queue_get_nowait(clause->_object, clause->_slot));
+    return iora__attempted(clause, iora_queue_get_nowait(clause->_object, clause->_slot));
 }
 
 static int
-start_get(iora_clause *clause, struct select *select)
+start_get(iora_clause *clause, struct iora__select *select)
 {
-    return start_in(&((iora_queue *)clause->_object)->_getters, clause, select);
+    return iora__clause_start_in(&((iora_queue *)clause->_object)->_getters, clause, select);
 }
 
-static enum attempt
+static enum iora__attempt
 try_put(iora_clause *clause, struct iora__task *self)
 {
     (void)self;
-    return attempted(clause, iora_queue_put_nowait(clause->_object, clause->_slot));
+    return iora__attempted(clause, iora_queue_put_nowait(clause->_object, clause->_slot));
 }
 
 static int
-start_put(iora_clause *clause, struct select *select)
+start_put(iora_clause *clause, struct iora__select *select)
 {
-    return start_in(&((iora_queue *)clause->_object)->_putters, clause, select);
+    return iora__clause_start_in(&((iora_queue *)clause->_object)->_putters, clause, select);
 }
 
-static enum attempt
+static enum iora__attempt
 try_receive(iora_clause *clause, struct iora__task *self)
 {
     (void)self;
-    return attempted(clause, iora_channel_receive_nowait(clause->_object, clause->_slot));
+    return iora__attempted(clause, iora_channel_receive_nowait(clause->_object, clause->_slot));
 }
 
 static int
-start_receive(iora_clause *clause, struct select *select)
+start_receive(iora_clause *clause, struct iora__select *select)
 {
-    return start_in(&((iora_channel *)clause->_object)->_receivers, clause, select);
+    return iora__clause_start_in(&((iora_channel *)clause->_object)->_receivers, clause, select);
 }
 
-static enum attempt
+static enum iora__attempt
 try_send(iora_clause *clause, struct iora__task *self)
 {
     (void)self;
-    return attempted(clause, iora_channel_send_nowait(clause->_object, clause->_slot));
+    return iora__attempted(clause, iora_channel_send_nowait(clause->_object, clause->_slot));
 }
 
 static int
-start_send(iora_clause *clause, struct select *select)
+start_send(iora_clause *clause, struct iora__select *select)
 {
-    return start_in(&((iora_channel *)clause->_object)->_senders, clause, select);
+    return iora__clause_start_in(&((iora_channel *)clause->_object)->_senders, clause, select);
 }
 
-static enum attempt
+static enum iora__attempt
 try_acquire(iora_clause *clause, struct iora__task *self)
 {
     (void)self;
-    return attempted(clause, iora_semaphore_acquire_nowait(clause->_object));
+    return iora__attempted(clause, iora_semaphore_acquire_nowait(clause->_object));
 }
 
 static int
-start_acquire(iora_clause *clause, struct select *select)
+start_acquire(iora_clause *clause, struct iora__select *select)
 {
-    return start_in(&((iora_semaphore *)clause->_object)->_waiters, clause, select);
+    return iora__clause_start_in(&((iora_semaphore *)clause->_object)->_waiters, clause, select);
 }
 
-static enum attempt
+static enum iora__attempt
 try_lock(iora_clause *clause, struct iora__task *self)
 {
     const int rc = iora_lock_acquire_nowait(clause->_object);
 
     (void)self;
-    return rc == -EDEADLK ? WAITS_FOR_ITSELF : attempted(clause, rc);
+    return rc == -EDEADLK ? IORA__WAITS_FOR_ITSELF : iora__attempted(clause, rc);
 }
 
 static int
-start_lock(iora_clause *clause, struct select *select)
+start_lock(iora_clause *clause, struct iora__select *select)
 {
-    return start_in(&((iora_lock *)clause->_object)->_waiters, clause, select);
+    return iora__clause_start_in(&((iora_lock *)clause->_object)->_waiters, clause, select);
 }
 
-static enum attempt
+static enum iora__attempt
 try_event(iora_clause *clause, struct iora__task *self)
 {
     (void)self;
-    return iora_event_is_set(clause->_object) ? happened(clause, 0) : NOT_NOW;
+    return iora_event_is_set(clause->_object) ? iora__happened(clause, 0) : IORA__NOT_NOW;
 }
 
 static int
-start_event(iora_clause *clause, struct select *select)
+start_event(iora_clause *clause, struct iora__select *select)
 {
-    return start_in(&((iora_event *)clause->_object)->_waiters, clause, select);
+    return iora__clause_start_in(&((iora_event *)clause->_object)->_waiters, clause, select);
 }
 
-static enum attempt
+static enum iora__attempt
 try_future(iora_clause *clause, struct iora__task *self)
 {
     const iora_future *const future = clause->_object;
 
     (void)self;
     if (!future->_done)
-        return NOT_NOW;
+        return IORA__NOT_NOW;
     if (future->_rc >= 0 && clause->_slot != NULL)
         *(void **)clause->_slot = future->_value;
-    return happened(clause, future->_rc);
+    return iora__happened(clause, future->_rc);
 }
 
 static int
-start_future(iora_clause *clause, struct select *select)
+start_future(iora_clause *clause, struct iora__select *select)
 {
-    return start_in(&((iora_future *)clause->_object)->_waiters, clause, select);
+    return iora__clause_start_in(&((iora_future *)clause->_object)->_waiters, clause, select);
 }
 
 /* ---- tasks ------------------------------------------------------------------------------------------------------------ */
@@ -238,19 +210,19 @@ task_of_clause(const iora_clause *clause)
     return (iora_task){clause->_object, (uint64_t)clause->_when_ns};
 }
 
-static enum attempt
+static enum iora__attempt
 try_task(iora_clause *clause, struct iora__task *self)
 {
     int rc;
     struct iora__task *const task = iora__task_find(task_of_clause(clause), &rc);
 
     if (task == NULL)
-        return happened(clause, rc);
+        return iora__happened(clause, rc);
     if (task == self)
-        return WAITS_FOR_ITSELF;
+        return IORA__WAITS_FOR_ITSELF;
     if (task->state != IORA__TASK_DONE)
-        return NOT_NOW;
-    return happened(clause, iora__task_take_result(self, task));
+        return IORA__NOT_NOW;
+    return iora__happened(clause, iora__task_take_result(self, task));
 }
 
 static void
@@ -263,9 +235,9 @@ task_granted(struct iora__waiter *waiter, int rc)
 static const struct iora__wait_class task_wait = {.what = "select", .granted = task_granted};
 
 static int
-start_task(iora_clause *clause, struct select *select)
+start_task(iora_clause *clause, struct iora__select *select)
 {
-    (void)start_in(&((struct iora__task *)clause->_object)->joiners, clause, select);
+    (void)iora__clause_start_in(&((struct iora__task *)clause->_object)->joiners, clause, select);
     clause->_waiter._class = &task_wait;
     return 0;
 }
@@ -280,7 +252,7 @@ clause_timer_fires(struct iora__timer *timer)
     win(clause->_object, clause, 0);
 }
 
-static enum attempt
+static enum iora__attempt
 try_time(iora_clause *clause, struct iora__task *self)
 {
     const bool is_duration = clause->_slot != NULL; /* counts from here, at each select anew */
@@ -289,11 +261,11 @@ try_time(iora_clause *clause, struct iora__task *self)
                                 : clause->_when_ns;
 
     clause->_u._timer._deadline_ns = when_ns;
-    return when_ns <= iora__loop_now_ns(self->loop) ? happened(clause, 0) : NOT_NOW;
+    return when_ns <= iora__loop_now_ns(self->loop) ? iora__happened(clause, 0) : IORA__NOT_NOW;
 }
 
 static int
-start_time(iora_clause *clause, struct select *select)
+start_time(iora_clause *clause, struct iora__select *select)
 {
     const int64_t when_ns = clause->_u._timer._deadline_ns;
 
@@ -305,7 +277,7 @@ start_time(iora_clause *clause, struct select *select)
 }
 
 static void
-stop_time(iora_clause *clause, struct select *select)
+stop_time(iora_clause *clause, struct iora__select *select)
 {
     iora__loop_timer_clear(select->self->loop, &clause->_u._timer);
 }
@@ -316,7 +288,7 @@ static void
 clause_polled(struct iora__op *op)
 {
     iora_clause *const clause = iora__container_of(op, iora_clause, _u._op);
-    struct select *const select = clause->_object;
+    struct iora__select *const select = clause->_object;
 
     if (!select->settled) {
         win(select, clause, op->_res < 0 ? op->_res : 0);
@@ -326,16 +298,16 @@ clause_polled(struct iora__op *op)
     }
 }
 
-static enum attempt
+static enum iora__attempt
 try_descriptor(iora_clause *clause, struct iora__task *self)
 {
     (void)clause;
     (void)self;
-    return NOT_NOW; /* only the kernel knows: it answers when the op is submitted */
+    return IORA__NOT_NOW; /* only the kernel knows: it answers when the op is submitted */
 }
 
 static int
-start_descriptor(iora_clause *clause, struct select *select)
+start_descriptor(iora_clause *clause, struct iora__select *select)
 {
     int rc;
 
@@ -353,7 +325,7 @@ start_descriptor(iora_clause *clause, struct select *select)
 }
 
 static void
-stop_descriptor(iora_clause *clause, struct select *select)
+stop_descriptor(iora_clause *clause, struct iora__select *select)
 {
     struct iora__op *const op = &clause->_u._op;
 
@@ -367,7 +339,7 @@ stop_descriptor(iora_clause *clause, struct select *select)
 static void
 cancel_select(struct iora__waiter *waiter)
 {
-    struct select *const select = waiter->_object;
+    struct iora__select *const select = waiter->_object;
 
     if (!select->settled)
         settle(select, -ECANCELED, select->count);
@@ -382,11 +354,11 @@ try_all(iora_clause *clauses, size_t n, struct iora__task *self)
 {
     for (size_t i = 0; i < n; i++) {
         switch (clauses[i]._class->try_now(&clauses[i], self)) {
-        case HAPPENED:
+        case IORA__HAPPENED:
             return (int)i;
-        case WAITS_FOR_ITSELF:
+        case IORA__WAITS_FOR_ITSELF:
             return -EDEADLK;
-        case NOT_NOW:
+        case IORA__NOT_NOW:
             break;
         }
     }
@@ -395,7 +367,7 @@ try_all(iora_clause *clauses, size_t n, struct iora__task *self)
 
 /* Start all. One that answers at once has happened; those before it are taken back. */
 static void
-start_all(struct select *select)
+start_all(struct iora__select *select)
 {
     for (size_t i = 0; i < select->count; i++) {
         iora_clause *const clause = &select->clauses[i];
@@ -414,7 +386,7 @@ int
 iora_select(iora_clause *clauses, size_t n)
 {
     struct iora__task *const self = iora__self();
-    struct select select = {.self = self, .clauses = clauses, .count = n};
+    struct iora__select select = {.self = self, .clauses = clauses, .count = n};
     int rc;
 
     if ((rc = iora__enter(self)) < 0)
@@ -434,7 +406,7 @@ iora_select(iora_clause *clauses, size_t n)
 
 #define QUEUED(name)                                                                               \
     static const struct iora__clause_class name##_clause = {                                       \
-        .try_now = try_##name, .start = start_##name, .stop = stop_waiter}
+        .try_now = try_##name, .start = start_##name, .stop = iora__clause_stop_in_queue}
 
 QUEUED(get);
 QUEUED(put);

@@ -24,8 +24,10 @@ static struct {
 enum { VARIANTS = 6 };
 
 /* What each call can plausibly say. Those that are not listed are counted and never failed: close
- * munmap and unlink, whose answer nobody could act on, and write, since an eventfd refuses one only when
- * its counter is full, which wakes the reader just as well. */
+ * munmap and unlink, whose answer nobody could act on; write, since an eventfd refuses one only when
+ * its counter is full, which wakes the reader just as well; waking who sleeps on a word, which cannot
+ * fail; the names of interfaces, for which "there is none" is an answer like any other; sigaction and
+ * pthread_sigmask, which refuse nothing but numbers that are no signal's. */
 static const int errnos[IORA__CALL_COUNT][VARIANTS] = {
     [IORA__CALL_EPOLL_CREATE] = {EMFILE, ENFILE, ENOMEM},
     [IORA__CALL_EPOLL_CTL] = {ENOMEM, ENOSPC},
@@ -51,6 +53,10 @@ static const int errnos[IORA__CALL_COUNT][VARIANTS] = {
     [IORA__CALL_STAT] = {ENOMEM, EACCES},
     [IORA__CALL_FCHMOD] = {EPERM},
     [IORA__CALL_LOCK_FILE] = {EACCES, EMFILE, EWOULDBLOCK},
+    [IORA__CALL_THREAD] = {EAGAIN},
+    [IORA__CALL_FUTEX_WAIT] = {EINTR},
+    [IORA__CALL_GETADDRINFO] = {EMFILE, ENOMEM},
+    [IORA__CALL_ATFORK] = {ENOMEM},
 };
 
 static const char *const names[IORA__CALL_COUNT] = {
@@ -82,6 +88,14 @@ static const char *const names[IORA__CALL_COUNT] = {
     [IORA__CALL_FCHMOD] = "fchmod",
     [IORA__CALL_UNLINK] = "unlink",
     [IORA__CALL_LOCK_FILE] = "flock",
+    [IORA__CALL_THREAD] = "pthread_create",
+    [IORA__CALL_FUTEX_WAIT] = "futex (wait)",
+    [IORA__CALL_FUTEX_WAKE] = "futex (wake)",
+    [IORA__CALL_GETADDRINFO] = "getaddrinfo",
+    [IORA__CALL_INTERFACE] = "if_nametoindex",
+    [IORA__CALL_SIGACTION] = "sigaction",
+    [IORA__CALL_SIGMASK] = "pthread_sigmask",
+    [IORA__CALL_ATFORK] = "pthread_atfork",
 };
 
 static void

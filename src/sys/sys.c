@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -530,4 +531,47 @@ size_t
 iora__sys_page_size(void)
 {
     return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+int
+iora__sys_sigaction(int number, const struct sigaction *action, struct sigaction *old)
+{
+    SEAM(IORA__CALL_SIGACTION);
+    return result(sigaction(number, action, old));
+}
+
+void
+iora__sys_block_signals(sigset_t *before)
+{
+    sigset_t all;
+
+    (void)iora__seam_call(IORA__CALL_SIGMASK);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+void
+iora__sys_restore_signals(const sigset_t *before)
+{
+    (void)iora__seam_call(IORA__CALL_SIGMASK);
+    (void)pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+void
+iora__sys_raise(int number)
+{
+    (void)raise(number);
+}
+
+int
+iora__sys_at_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void))
+{
+    SEAM(IORA__CALL_ATFORK);
+    return -pthread_atfork(before, in_parent, in_child);
+}
+
+void
+iora__sys_give_way(void)
+{
+    (void)sched_yield();
 }

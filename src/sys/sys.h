@@ -6,6 +6,7 @@
 #ifndef IORA_SYS_SYS_H
 #define IORA_SYS_SYS_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -87,5 +88,17 @@ void iora__sys_describe_memory_limit(char *text, size_t size);
 int64_t iora__sys_clock_ns(void);
 int iora__sys_pid(void);
 size_t iora__sys_page_size(void);
+
+/* sigaction(2); `old` and `action` may be NULL. Async-signal-safe. */
+int iora__sys_sigaction(int number, const struct sigaction *action, struct sigaction *old);
+/* Block all signals in this thread, and set the mask again that it had before. */
+void iora__sys_block_signals(sigset_t *before);
+void iora__sys_restore_signals(const sigset_t *before);
+/* Send this thread a signal. Async-signal-safe. */
+void iora__sys_raise(int number);
+/* Have functions called around each fork(2): before it, and after it in the parent and in the child. */
+int iora__sys_at_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void));
+/* Let other threads run. */
+void iora__sys_give_way(void);
 
 #endif

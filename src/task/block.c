@@ -9,7 +9,7 @@
  * slabs. A burst of 100,000 tasks took 105 to 160 ns each with them instead of 165 where the machine had such a
  * page at hand, and 1,000 where it had to find one; taking turns among 10,000 gained nothing.
  *
- * That list, with the counter of ids, is a mutable global, one of the three that core/loop.c names. It is
+ * That list, with the counter of ids, is a mutable global, one of those that core/loop.c names. It is
  * touched when a loop needs a slab or goes, under a mutex.
  */
 #include "task/task.h"

@@ -1,39 +1,57 @@
-/* task/descriptor.c -- waiting until a user's descriptor is ready.
+/* task/descriptor.c -- a task that waits for an operation.
  *
- * The poll op lies in the task's control block. A cancel ends it; where the backend completes late the task
- * goes on only when the op has ended, with whichever of result and cancel came first.
+ * The op lies in the task's control block, since a task waits for one thing at a time. A cancel ends it; where
+ * the backend completes late the task goes on only when the op has ended, with whichever of result and cancel
+ * came first. So nobody leaves a wait while the kernel holds his memory, and no descriptor, byte or connection
+ * that an op has got is lost.
  */
 #include "task/task.h"
 
-static int
-code_of(const struct iora__op *op)
-{
-    return op->_res < 0 ? op->_res : 0;
-}
-
 static void
-polled(struct iora__op *op)
+op_ended(struct iora__op *op)
 {
     struct iora__task *const task = iora__container_of(op, struct iora__task, u.op);
 
-    iora__waiter_grant(&task->wait, code_of(op));
+    iora__waiter_grant(&task->wait, op->_res);
 }
 
-static const struct iora__wait_class polling_ends = {.what = "descriptor (cancelled)"};
+static const struct iora__wait_class op_ends = {.what = "descriptor (cancelled)",
+                                                .names_descriptor = true};
 
-static void
-cancel_poll(struct iora__waiter *waiter)
+void
+iora__op_wait_cancel(struct iora__waiter *waiter)
 {
     struct iora__task *const task = waiter->_task;
 
     if (iora__op_cancel(task->loop, &task->u.op) == IORA__OP_DONE)
-        iora__waiter_grant(waiter, code_of(&task->u.op));
+        iora__waiter_grant(waiter, task->u.op._res);
     else
-        waiter->_class = &polling_ends;
+        waiter->_class = &op_ends;
 }
 
-static const struct iora__wait_class polling_read = {.what = "descriptor to read", .cancel = cancel_poll};
-static const struct iora__wait_class polling_write = {.what = "descriptor to write", .cancel = cancel_poll};
+int
+iora__op_await(struct iora__task *task, const struct iora__wait_class *class, void *object)
+{
+    struct iora__op *const op = &task->u.op;
+    int rc;
+
+    op->_done = op_ended;
+    task->wait._object = object;
+    rc = iora__op_submit(task->loop, op);
+    if (rc != IORA__OP_PENDING)
+        return rc < 0 ? rc : op->_res;
+    (void)iora__wait_begin(task, class, object, (void *)(intptr_t)op->_fd);
+    return iora__park(task);
+}
+
+/* ---- readiness ------------------------------------------------------------------------------------ */
+
+static const struct iora__wait_class polling_read = {.what = "descriptor to read",
+                                                     .names_descriptor = true,
+                                                     .cancel = iora__op_wait_cancel};
+static const struct iora__wait_class polling_write = {.what = "descriptor to write",
+                                                      .names_descriptor = true,
+                                                      .cancel = iora__op_wait_cancel};
 
 static int
 poll_descriptor(int fd, uint8_t events)
@@ -43,16 +61,11 @@ poll_descriptor(int fd, uint8_t events)
 
     if ((rc = iora__enter(task)) < 0)
         return rc;
-    task->u.op = (struct iora__op){
-        ._done = polled, ._fd = fd, ._kind = IORA__OP_POLL, ._events = events};
-    rc = iora__op_submit(task->loop, &task->u.op);
+    task->u.op = (struct iora__op){._fd = fd, ._kind = IORA__OP_POLL, ._events = events};
+    rc = iora__op_await(task, events == IORA__READABLE ? &polling_read : &polling_write, NULL);
     if (rc == -EPERM)
         return 0; /* a file that is always ready: poll(2) says so too */
-    if (rc != IORA__OP_PENDING)
-        return rc < 0 ? rc : code_of(&task->u.op);
-    (void)iora__wait_begin(task, events == IORA__READABLE ? &polling_read : &polling_write, NULL,
-                           (void *)(intptr_t)fd);
-    return iora__park(task);
+    return rc < 0 ? rc : 0;
 }
 
 int

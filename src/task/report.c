@@ -29,12 +29,6 @@ iora__task_blocker(const struct iora__task *task)
     return class != NULL && class->holder != NULL ? class->holder(&task->wait) : NULL;
 }
 
-static bool
-is_descriptor(const struct iora__wait_class *class)
-{
-    return strncmp(class->what, "descriptor", 10) == 0;
-}
-
 static void
 describe_wait(const struct iora__task *task, int64_t now_ns, char *text, size_t size)
 {
@@ -43,7 +37,7 @@ describe_wait(const struct iora__task *task, int64_t now_ns, char *text, size_t 
     const double seconds = (double)(now_ns - task->waiting_since_ns) / 1e9;
     char object[96] = "";
 
-    if (is_descriptor(class))
+    if (class->names_descriptor)
         (void)snprintf(object, sizeof object, " %d", (int)(intptr_t)task->wait._slot);
     else if (blocker != NULL && blocker->state == IORA__TASK_FREE)
         (void)snprintf(object, sizeof object, " kept by a task that has ended");

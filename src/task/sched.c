@@ -706,6 +706,9 @@ iora__run_begin(struct iora__run *run, iora_loop *loop)
     run->_loop = loop;
     run->_own = NULL;
     run->_text[0] = '\0';
+    run->_heeds_interrupt = false;
+    run->_interrupt = NULL;
+    run->_interrupted = false;
     run->_rc = iora__running != NULL ? -EBUSY : 0;
     if (run->_rc < 0)
         return;
@@ -755,10 +758,29 @@ end_all(struct iora__sched *sched)
 }
 
 static int
-run_main(struct iora__sched *sched, struct iora__task *task, char *text, size_t size)
+start_main(struct iora__run *run, struct iora__task *task)
 {
+    int rc;
+
+    if (run->_heeds_interrupt && (rc = iora__interrupt_watch(task, &run->_interrupt)) < 0)
+        return rc;
+    if ((rc = iora__task_adopt(task, IORA__GO_CHILD, NULL, 0, "iora_run")) < 0)
+        goto fail_interrupt;
+    iora__ready_push(run->_loop, &task->ready);
+    return 0;
+
+fail_interrupt:
+    (void)iora__interrupt_unwatch(run->_interrupt);
+    return rc;
+}
+
+static int
+run_main(struct iora__run *run, struct iora__task *task)
+{
+    struct iora__sched *const sched = run->_loop->sched;
     int rc = turn_until_ended(sched, NULL, task);
 
+    run->_interrupted = iora__interrupt_unwatch(run->_interrupt);
     if (rc == 0)
         rc = task->result;
     else if (rc == -EDEADLK)
@@ -766,7 +788,7 @@ run_main(struct iora__sched *sched, struct iora__task *task, char *text, size_t 
     if (rc != IORA_E_FORKED)
         (void)end_all(sched);
     if (task->state == IORA__TASK_DONE) {
-        iora__error_describe(task, text, size);
+        iora__error_describe(task, run->_text, sizeof run->_text);
         iora__task_collect(task);
     }
     iora__owner_drop_members(&sched->run);
@@ -786,12 +808,10 @@ iora__run_end(struct iora__run *run, iora_task main_task)
     }
     if (task == NULL)
         rc = iora_task_error(main_task);
-    else if ((rc = iora__task_adopt(task, IORA__GO_CHILD, NULL, 0, "iora_run")) < 0)
+    else if ((rc = start_main(run, task)) < 0)
         iora__task_discard(task);
-    if (rc == 0) {
-        iora__ready_push(run->_loop, &task->ready);
-        rc = run_main(run->_loop->sched, task, run->_text, sizeof run->_text);
-    }
+    if (rc == 0)
+        rc = run_main(run, task);
     iora__loop_leave(run->_loop);
     (void)iora_loop_free(run->_own);
     return rc;
@@ -802,6 +822,8 @@ iora__exit_status(const struct iora__run *run, int rc)
 {
     if (rc >= 0)
         return EXIT_SUCCESS;
+    if (rc == -ECANCELED && run->_interrupted)
+        iora__interrupt_die();
     fprintf(stderr, "error: %s (%s)%s%s\n", iora_strerror(rc), iora_err_name(rc),
             run->_text[0] != '\0' ? ": " : "", run->_text);
     return EXIT_FAILURE;

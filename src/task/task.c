@@ -7,6 +7,7 @@
 
 #include "task/walk.h"
 
+#include "core/lane.h"
 #include "sys/alloc.h"
 
 #include <string.h>
@@ -227,7 +228,7 @@ iora_loop_census(const iora_loop *loop, iora_census *out)
         .tasks = sched != NULL ? sched->alive : 0,
         .stacks = sched != NULL ? sched->stacks.bound : 0,
         .timers = loop->timers.count,
-        .ops = loop->backend->pending(loop->backend_state),
+        .ops = loop->backend->pending(loop->backend_state) + iora__lane_pending(loop),
         .remotes = iora__mailbox_remotes(loop),
         .ready = ready,
     };

@@ -45,6 +45,7 @@ struct iora__wait_class {
     void (*failed)(struct iora__waiter *waiter, int rc);
     /* The task that must act for this wait to end, if it is one known task; NULL if not. */
     struct iora__task *(*holder)(const struct iora__waiter *waiter);
+    bool names_descriptor; /* its `slot` is a descriptor's number */
     bool only_looks; /* waiting for a task this way does not collect it */
     bool joins;      /* nothing but that task's end, or those tasks', lets the waiter go on */
 };
@@ -249,6 +250,12 @@ iora__waiter_grant(struct iora__waiter *waiter, int rc)
     iora__wake(waiter->_task, waiter->_rc != 0 ? waiter->_rc : rc);
 }
 
+/* descriptor.c: submit the op in the task's control block, all of it but _done filled in, and wait for its end.
+ * Returns what it ended with. The class's cancel is iora__op_wait_cancel; `object` is the waiter's, from before
+ * the op is submitted. Not to be called without looking at the scope first (iora__enter). */
+int iora__op_await(struct iora__task *task, const struct iora__wait_class *class, void *object);
+void iora__op_wait_cancel(struct iora__waiter *waiter);
+
 /* For a cancel handler: the wait goes on, and the cancel to what it waits for, by the class's pass_on. */
 void iora__cancel_pass_on(struct iora__waiter *waiter);
 
@@ -377,6 +384,13 @@ void iora__report_lock_cycle(struct iora__task *task);
 struct iora__task *iora__task_blocker(const struct iora__task *task);
 void iora__note_stack_use(struct iora__task *task);
 void iora__report_stack_uses(struct iora__sched *sched);
+
+/* interrupt.c: have SIGINT cancel the main task, if nobody has said what else it does (*out is NULL then). The
+ * end of that: whether one came. To die of it. */
+struct iora__interrupt;
+int iora__interrupt_watch(struct iora__task *task, struct iora__interrupt **out);
+bool iora__interrupt_unwatch(struct iora__interrupt *interrupt);
+void iora__interrupt_die(void);
 
 /* overflow.c: name the task that overflows its stack. 0 or -errno; nothing is told if it cannot be. */
 int iora__overflow_watch(struct iora__sched *sched);

@@ -18,6 +18,11 @@ static const struct {
     {IORA_E_FORKED, "IORA_E_FORKED"},
     {IORA_E_WRONG_THREAD, "IORA_E_WRONG_THREAD"},
     {IORA_E_STACK_LIMIT, "IORA_E_STACK_LIMIT"},
+    {IORA_E_LIMIT, "IORA_E_LIMIT"},
+    {IORA_E_INCOMPLETE, "IORA_E_INCOMPLETE"},
+    {IORA_E_TORN, "IORA_E_TORN"},
+    {IORA_E_NAME, "IORA_E_NAME"},
+    {IORA_E_NAME_AGAIN, "IORA_E_NAME_AGAIN"},
 };
 
 enum { OWN_CODES = sizeof own_codes / sizeof *own_codes, LAST_ERRNO = 4095 };
@@ -68,7 +73,7 @@ TEST(error, counts_are_no_errors)
 
 TEST(error, numbers_that_are_no_code_are_unknown)
 {
-    static const int numbers[] = {-4096, -4100, IORA_E_STACK_LIMIT - 1, INT_MIN};
+    static const int numbers[] = {-4096, -4100, IORA_E_NAME_AGAIN - 1, INT_MIN};
 
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         CHECK_STR(iora_err_name(numbers[i]), "UNKNOWN");

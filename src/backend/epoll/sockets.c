@@ -127,6 +127,13 @@ release(void *state, int fd)
     iora__epoll_disown(state, iora__epoll_find(state, fd));
 }
 
+static void
+close_now(void *state, int fd)
+{
+    release(state, fd);
+    iora__sys_close(fd);
+}
+
 /* ---- addresses, options ------------------------------------------------------------------------------------ */
 
 static int
@@ -292,6 +299,7 @@ const struct iora__sockets iora__epoll_sockets = {
     .socket_pair = make_pair,
     .adopt = adopt,
     .release = release,
+    .close = close_now,
     .bind = bind_address,
     .bind_path = bind_path,
     .unbind_path = unbind_path,

@@ -284,11 +284,20 @@ sim_release(void *state, int fd)
     (void)fd;
 }
 
+static void
+sim_close_socket(void *state, int fd)
+{
+    struct iora__sim *const sim = state;
+
+    iora__sim_close(sim, iora__sim_find(sim, fd));
+}
+
 static const struct iora__sockets sockets = {
     .socket = iora__sim_socket,
     .socket_pair = iora__sim_socket_pair,
     .adopt = sim_adopt,
     .release = sim_release,
+    .close = sim_close_socket,
     .bind = iora__sim_bind,
     .bind_path = iora__sim_bind_path,
     .unbind_path = iora__sim_unbind_path,
