@@ -246,6 +246,16 @@ listen_tcp(int backlog, struct sockaddr_in *address)
 }
 
 static inline int
+listen_at_path(const char *path, struct iora__path_claim *claim)
+{
+    const int fd = make_socket(AF_UNIX);
+
+    CHECK_EQ(sockets()->bind_path(backend_state(), fd, path, 0600, claim), 0);
+    CHECK_EQ(sockets()->listen(backend_state(), fd, 4), 0);
+    return fd;
+}
+
+static inline int
 begin_connect(struct probe *probe, int fd, const void *address, socklen_t length)
 {
     prepare(probe, IORA__OP_CONNECT, fd, address, 0);
@@ -286,5 +296,38 @@ unix_pair(int ends[2])
 #define FOR_EACH_PAIR(ends)                                                                        \
     for (int pair_kind = 0; pair_kind < 2; pair_kind++, close_ends(ends))                          \
         if (pair_kind == 0 ? tcp_pair(ends) : unix_pair(ends), true)
+
+/* ---- a multi recv that keeps all it gets ----------------------------------------------------------- */
+
+struct collector {
+    struct probe probe;
+    char bytes[256];
+    size_t count;
+    bool stops;
+};
+
+static inline void
+collect(struct probe *probe)
+{
+    struct collector *const collector = iora__container_of(probe, struct collector, probe);
+
+    if (probe->res <= 0)
+        return;
+    CHECK(collector->count + (size_t)probe->res <= sizeof collector->bytes);
+    memcpy(collector->bytes + collector->count, probe->op._base, (size_t)probe->res);
+    collector->count += (size_t)probe->res;
+    if (collector->stops && iora__op_cancel(test_loop(), &probe->op) == IORA__OP_DONE)
+        note_end(probe);
+}
+
+static inline int
+begin_collecting(struct collector *collector, int fd, void *base, size_t size)
+{
+    collector->count = 0;
+    prepare(&collector->probe, IORA__OP_RECV, fd, base, size);
+    collector->probe.then = collect;
+    collector->probe.op._flags = IORA__OP_MULTI;
+    return submit(&collector->probe);
+}
 
 #endif
