@@ -105,6 +105,47 @@ TEST_EVERYWHERE(op, of_a_message_gathers_and_scatters)
     }
 }
 
+/* Send n bytes, and receive and compare as many, in a stream whose bytes follow a rule. */
+static void
+send_by_rule(int fd, size_t *at, size_t n)
+{
+    unsigned char bytes[4096];
+
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = byte_at(*at + i);
+    CHECK_EQ(perform(IORA__OP_SEND, fd, bytes, n), n);
+    *at += n;
+    turn_some(test_loop());
+}
+
+static void
+receive_by_rule(int fd, size_t *at, size_t n)
+{
+    unsigned char bytes[4096];
+
+    CHECK_EQ(perform(IORA__OP_RECV, fd, bytes, n), n);
+    for (size_t i = 0; i < n; i++)
+        CHECK_EQ(bytes[i], byte_at(*at + i));
+    *at += n;
+}
+
+TEST_EVERYWHERE(op, receives_in_order_whatever_lies_between)
+{
+    int ends[2];
+
+    FOR_EACH_PAIR(ends)
+    {
+        size_t sent = 0, received = 0;
+
+        send_by_rule(ends[0], &sent, 1000);
+        receive_by_rule(ends[1], &received, 600);
+        send_by_rule(ends[0], &sent, 500);
+        receive_by_rule(ends[1], &received, 200);
+        send_by_rule(ends[0], &sent, 3000);
+        receive_by_rule(ends[1], &received, 3700);
+    }
+}
+
 TEST_EVERYWHERE(op, that_peeks_leaves_the_bytes)
 {
     struct probe probe;
@@ -159,6 +200,34 @@ TEST_EVERYWHERE(op, that_comes_late_does_not_overtake_who_waits)
         CHECK_EQ(settle(&second), 1);
         CHECK_EQ(settle(&first), 1);
         CHECK_EQ(memcmp(bytes, "ab", 2), 0);
+    }
+}
+
+static struct probe third;
+static char third_byte;
+
+static void
+begin_third(struct probe *probe)
+{
+    (void)begin(&third, IORA__OP_RECV, probe->op._fd, &third_byte, 1);
+}
+
+TEST_EVERYWHERE(op, that_comes_while_others_are_served_does_not_overtake_them)
+{
+    struct probe first, second;
+    char bytes[2];
+    int ends[2];
+
+    FOR_EACH_PAIR(ends)
+    {
+        CHECK_EQ(begin(&first, IORA__OP_RECV, ends[1], &bytes[0], 1), IORA__OP_PENDING);
+        CHECK_EQ(begin(&second, IORA__OP_RECV, ends[1], &bytes[1], 1), IORA__OP_PENDING);
+        first.then = begin_third;
+        CHECK_EQ(send_text(ends[0], "abc"), 3);
+        CHECK_EQ(settle(&second), 1);
+        CHECK_EQ(settle(&third), 1);
+        CHECK_EQ(memcmp(bytes, "ab", 2), 0);
+        CHECK_EQ(third_byte, 'c');
     }
 }
 
@@ -648,6 +717,17 @@ TEST_EVERYWHERE(stream_end, of_receiving_ends_who_waits)
     }
 }
 
+TEST_EVERYWHERE(stream_end, of_receiving_is_told_to_a_unix_peer_that_sends)
+{
+    struct probe probe;
+    int ends[2];
+
+    unix_pair(ends);
+    CHECK_EQ(sockets()->shutdown(backend_state(), ends[1], SHUT_RD), 0);
+    CHECK_EQ(at_once(&probe, IORA__OP_SEND, ends[0], "x", 1, 0), -EPIPE);
+    close_ends(ends);
+}
+
 TEST_EVERYWHERE(stream_end, is_a_reset_if_bytes_were_not_read)
 {
     struct probe probe;
@@ -953,6 +1033,28 @@ TEST_EVERYWHERE(bind, to_what_is_in_use_fails)
     close_fd(tcp);
     close_fd(other_tcp);
     close_fd(other_local);
+}
+
+TEST_EVERYWHERE(listen, where_somebody_listens_fails)
+{
+    struct sockaddr_in address = loopback(0);
+    socklen_t length = sizeof address;
+    const int one = 1;
+    int fds[2];
+
+    for (int i = 0; i < 2; i++) {
+        fds[i] = make_socket(AF_INET);
+        CHECK_EQ(sockets()->set_option(backend_state(), fds[i], SOL_SOCKET, SO_REUSEADDR, &one,
+                                       sizeof one),
+                 0);
+        CHECK_EQ(sockets()->bind(backend_state(), fds[i], (struct sockaddr *)&address, length), 0);
+        CHECK_EQ(
+            sockets()->name(backend_state(), fds[i], false, (struct sockaddr *)&address, &length),
+            0);
+    }
+    CHECK_EQ(sockets()->listen(backend_state(), fds[0], 1), 0);
+    CHECK_EQ(sockets()->listen(backend_state(), fds[1], 1), -EADDRINUSE);
+    close_ends(fds);
 }
 
 static void

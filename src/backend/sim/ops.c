@@ -363,6 +363,7 @@ iora__sim_submit(void *state, struct iora__op *op)
     return start(sim, socket, op);
 }
 
+/* A connect that was begun goes on, as in the kernel. */
 int
 iora__sim_cancel(void *state, struct iora__op *op)
 {
@@ -372,11 +373,5 @@ iora__sim_cancel(void *state, struct iora__op *op)
     sim->pending--;
     op->_state = IORA__OP_IDLE;
     op->_res = -ECANCELED;
-    if (op->_kind == IORA__OP_CONNECT) {
-        struct iora__sim_socket *const socket = iora__sim_find(sim, op->_fd);
-
-        if (socket->state == IORA__SIM_CONNECTING)
-            iora__sim_withdraw(sim, socket);
-    }
     return IORA__OP_DONE;
 }
