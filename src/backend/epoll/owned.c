@@ -21,7 +21,7 @@
  *
  * Invariants:
  * (1) An op waits in a queue only if its side's bit is clear, or its record is hot.
- * (2) A clear bit means: since the last call on this side the kernel owes us an edge.
+ * (2) A clear bit of a registered record means: since the last call on this side the kernel owes us an edge.
  * (3) A queue is served from its head; nobody is overtaken.
  * (4) A record is not used after an op's `_done` without looking whether it is still the same (generation):
  *     that may have closed it.
@@ -187,9 +187,10 @@ lend_buffer(struct epoll *epoll, struct iora__op *op)
 }
 
 static bool
-is_lent(const struct iora__op *op)
+wants_buffer(const struct epoll *epoll, const struct iora__op *op)
 {
-    return op->_kind == IORA__OP_RECV && op->_take == NULL;
+    return op->_kind == IORA__OP_RECV && op->_take == NULL &&
+           (op->_base == NULL || op->_base == epoll->buffer);
 }
 
 static bool
@@ -208,7 +209,7 @@ serve_multi(struct epoll *epoll, struct record *record, struct iora__link *queue
     int calls = op->_kind == IORA__OP_ACCEPT ? ACCEPTS_PER_WAIT : RECEIVES_PER_WAIT;
 
     while (calls-- > 0 && bytes < RECEIVED_PER_WAIT) {
-        if (is_lent(op) && !lend_buffer(epoll, op))
+        if (wants_buffer(epoll, op) && !lend_buffer(epoll, op))
             op->_res = -ENOMEM;
         else if (!attempt(epoll, record, op))
             return;
@@ -220,9 +221,10 @@ serve_multi(struct epoll *epoll, struct record *record, struct iora__link *queue
         if (op->_kind != IORA__OP_ACCEPT)
             bytes += (size_t)op->_res;
         iora__epoll_more(op, op->_res);
-        if (record->generation != generation || !(record->ready & side) ||
-            queue->_next != &op->_link)
+        if (record->generation != generation || !(record->ready & side))
             return;
+        if (queue->_next != &op->_link)
+            break; /* it was cancelled; others may stand behind it */
     }
     make_hot(epoll, record);
 }
@@ -285,6 +287,7 @@ iora__epoll_owned_event(struct epoll *epoll, struct record *record, uint32_t eve
         record->ready |= IORA__READABLE;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         record->ready |= IORA__WRITABLE;
+    record->served = epoll->waits;
     serve(epoll, record);
 }
 
@@ -319,6 +322,13 @@ submit_multi(struct epoll *epoll, struct record *record, struct iora__op *op)
     return rc;
 }
 
+/* Of a descriptor that the kernel was not told of no report will come: who must not wait asks again. */
+static bool
+may_be_ready(const struct record *record, const struct iora__op *op, uint8_t side)
+{
+    return (record->ready & side) != 0 || ((op->_flags & IORA__OP_NOWAIT) && !record->registered);
+}
+
 int
 iora__epoll_owned_submit(struct epoll *epoll, struct record *record, struct iora__op *op)
 {
@@ -328,8 +338,8 @@ iora__epoll_owned_submit(struct epoll *epoll, struct record *record, struct iora
         return close_it(epoll, record, op);
     if (op->_flags & IORA__OP_MULTI)
         return submit_multi(epoll, record, op);
-    if (op->_kind == IORA__OP_CONNECT || ((record->ready & side) != 0 &&
-                                          iora__list_is_empty(queue_of(record, side)))) {
+    if (op->_kind == IORA__OP_CONNECT ||
+        (may_be_ready(record, op, side) && iora__list_is_empty(queue_of(record, side)))) {
         if (attempt(epoll, record, op))
             return IORA__OP_DONE;
         if (op->_kind == IORA__OP_CONNECT && op->_res == -EAGAIN)
@@ -396,8 +406,14 @@ serve_hot(struct epoll *epoll)
     struct iora__link hot, *link;
 
     iora__list_take_all(&epoll->hot, &hot);
-    while ((link = iora__list_pop(&hot)) != NULL)
-        serve(epoll, iora__container_of(link, struct record, hot));
+    while ((link = iora__list_pop(&hot)) != NULL) {
+        struct record *const record = iora__container_of(link, struct record, hot);
+
+        if (record->served == epoll->waits)
+            make_hot(epoll, record); /* it had its share of this wait */
+        else
+            serve(epoll, record);
+    }
 }
 
 static void

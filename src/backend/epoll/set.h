@@ -24,6 +24,7 @@ struct record {
     int fd;
     uint32_t generation;
     uint32_t left; /* the wait during which it was last closed: its events of that one are no surprise */
+    uint32_t served; /* owned: the last wait that reported it */
     uint8_t kind;
     uint8_t armed;
     bool level_triggered;
