@@ -40,7 +40,8 @@ struct iora__lane {
     iora_pool *pool; /* the loop's own; NULL: none yet */
     iora_pool *names;
     size_t pending; /* jobs that the loop waits for */
-    int64_t spin_ns; /* before it sleeps while jobs are pending; 0: never, there is one processor only */
+    int64_t
+        spin_ns; /* before it sleeps while jobs are pending; 0: never, there is one processor only */
     struct iora__link files;
 };
 
@@ -297,9 +298,8 @@ submit_file(iora_loop *loop, struct iora__op *op)
     if (file == NULL)
         return -ENOMEM;
     file->op = op;
-    file->job = (struct iora__job){.op = {._done = file_done, ._kind = IORA__OP_WORK},
-                                   .fn = read_or_write,
-                                   .arg = op};
+    file->job = (struct iora__job){
+        .op = {._done = file_done, ._kind = IORA__OP_WORK}, .fn = read_or_write, .arg = op};
     if ((rc = take_memory(op)) < 0 || (rc = submit_job(loop, &file->job)) < 0) {
         iora__free(file);
         return rc;

@@ -77,7 +77,7 @@ struct iora_pool {
     const struct iora__pool_work *work;
     unsigned queued;
     unsigned limit;
-    unsigned count; /* of workers */
+    unsigned count;      /* of workers */
     unsigned references; /* of detached workers, and of who frees the pool */
     atomic_size_t in_use;
     atomic_uint returning;
