@@ -296,7 +296,7 @@ add_worker(iora_pool *pool)
     int rc;
 
     if (worker == NULL)
-        return -EAGAIN;
+        return -ENOMEM;
     worker->pool = pool;
     worker->spin_ns = IORA__SPIN_MAX_NS;
     if ((rc = iora__sys_thread_start(&worker->thread, pool->stack_size, work, worker)) < 0) {

@@ -12,8 +12,8 @@ struct iora__pool_work {
     void (*tell)(struct iora__link *job); /* that it has come to its end; takes no time */
 };
 
-/* Have a thread do the work on a job, whose link is the pool's until then. 0; -EAGAIN if no thread could be
- * started and none is there. */
+/* Have a thread do the work on a job, whose link is the pool's until then. If none is there and none can
+ * be started: -EAGAIN or -ENOMEM. Else 0. */
 int iora__pool_submit(iora_pool *pool, struct iora__link *job, const struct iora__pool_work *work);
 
 /* Take a job back that no thread has taken: true if it was one. */

@@ -193,7 +193,7 @@ is_explained(int rc)
     case MODE_CALL:
     case MODE_CALLS:
         return rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOSPC ||
-               rc == IORA_E_STACK_LIMIT;
+               rc == -EAGAIN || rc == IORA_E_STACK_LIMIT;
     case MODE_ALLOC:
     case MODE_ALLOCS:
         return rc == -ENOMEM;
