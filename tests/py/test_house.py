@@ -12,10 +12,12 @@ from conftest import ROOT
 BELOW = {
     "sys": [],
     "backend": ["sys", "core/list.h"],
-    "core": ["sys", "backend"],
+    "os": ["sys", "core/list.h"],
+    "core": ["sys", "backend", "os"],
     "coro": ["sys"],
     "task": ["sys", "core", "coro"],
     "sync": ["sys", "core", "coro", "task"],
+    "io": ["sys", "core", "coro", "task", "sync", "os", "backend/backend.h"],
 }
 
 SOURCES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*")
@@ -101,7 +103,8 @@ def test_text_is_clean(text):
 
 CALLS = re.compile(r"(?<![\w>.])(malloc|calloc|realloc|free|strdup|m(?:un)?map|madvise|mprotect|"
                    r"epoll_(?:create1|ctl|wait|pwait2?)|eventfd|read|write|close|poll|"
-                   r"clock_gettime)\s*\(")
+                   r"clock_gettime|pthread_(?:create|join|detach|setname_np|sigmask)|syscall|"
+                   r"sched_getaffinity|getaddrinfo|if_(?:nametoindex|indextoname))\s*\(")
 MAY_CALL = {
     "src/task/error.c": {"malloc"},    # iora_sprintf(): the user gives it to free()
     "src/task/overflow.c": {"write"},  # from a signal handler, on the way to the process's end
