@@ -826,7 +826,7 @@ forks_and_calls(void)
 
     make_gate(&gate, 0);
     CHECK_EQ(iora_to_thread(add_one, &number), 42);
-    task = iora_go(passes, NULL, &gate);
+    task = iora_go(passes, forked_pool, &gate);
     CHECK_EQ(iora_yield(), 0);
     wait_sem(&gate.begun);
     if ((pid = fork()) == 0) {
