@@ -32,7 +32,7 @@ typedef int iora_thread_fn(void *arg);
 typedef struct iora_pool_options {
     size_t size;       /* sizeof(iora_pool_options), set by the initialiser */
     unsigned threads;  /* at most so many; default min(32, processors + 4) */
-    unsigned queue;    /* jobs that may wait for a thread; beyond that who submits waits; 0: no limit */
+    unsigned queue;    /* jobs that may wait for a thread; a call beyond them is refused; 0: no limit */
     size_t stack_size; /* of a thread; default the system's (8 MiB of address space) */
     const char *name;  /* of its threads, 15 bytes at most, as ps and gdb show it; default "iora-pool" */
 } iora_pool_options;
@@ -46,14 +46,16 @@ IORA_API IORA_MUST_USE int iora_pool_new(const iora_pool_options *options, iora_
 
 /** Free a pool that no job uses: its threads end and are joined. -EBUSY while jobs run or wait (those of
  *  iora_to_thread_owned() that were given up do not count: their threads end by themselves). NULL is
- *  allowed. Any thread but its own. */
+ *  allowed. Any thread but its own. In a forked child it does nothing and returns 0. */
 IORA_API int iora_pool_free(iora_pool *pool);
 
 /**
  * Run fn(arg) in a thread of the loop's pool, and wait for it.
  *
- * Returns   what fn returned; -EAGAIN if no thread could be started and none is there; -ENOMEM;
- *           IORA_E_FORKED; -ECANCELED: fn was not begun.
+ * Returns   what fn returned; -EAGAIN if no thread could be started and none is there, or as many jobs wait as
+ *           the pool's queue may hold; -ENOMEM; for the
+ *           loop's first job also -EMFILE, -ENFILE (it needs an eventfd); IORA_E_FORKED; -ECANCELED: fn was
+ *           not begun.
  * Suspends.
  * Cancel    before fn has begun it never will, and the call returns -ECANCELED. Once it has begun the call
  *           returns what fn returns, when it does; the cancel is seen by the next call that may suspend.
@@ -70,8 +72,9 @@ IORA_API int iora_to_thread_in(iora_pool *pool, iora_thread_fn *fn, void *arg,
  * Run fn on a copy of what `data` points to; when it returns, the copy is copied back.
  *
  * Returns   as iora_to_thread_in().
- * Cancel    returns -ECANCELED at once; fn goes on by itself, and `drop` (may be NULL) is then called
- *           with the copy, in the thread that ran fn, to free what fn has made.
+ * Cancel    returns -ECANCELED at once. If fn has begun it goes on by itself, and `drop` (may be NULL) is
+ *           then called with the copy, in the thread that ran fn, to free what fn has made. If it has not,
+ *           it never will, and nothing is dropped.
  */
 IORA_API int iora_to_thread_owned(iora_pool *pool, iora_thread_fn *fn, void *data, size_t size,
                                   void (*drop)(void *copy));

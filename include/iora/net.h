@@ -60,8 +60,9 @@ IORA_API int iora_address_unix(const char *path, iora_address *out);
  * (streams, any family). *out is a list that the caller gives to freeaddrinfo(3).
  *
  * Returns   0; IORA_E_NAME (there is no such name, or none with such an address), IORA_E_NAME_AGAIN
- *           (the servers did not answer: try later); -EINVAL for a name longer than 253 bytes or with
- *           hints that make no sense; -ENOMEM; -ECANCELED; IORA_E_FORKED.
+ *           (the servers did not answer: try later); -EINVAL for a name longer than 253 bytes, a service
+ *           that there is not, or hints that make no sense; -ENOMEM; -ECANCELED; IORA_E_FORKED; for other
+ *           hosts also as iora_to_thread().
  * Suspends  unless the host is numeric or "localhost".
  * Cancel    returns at once; the thread that asks goes on by itself and what it finds is dropped.
  */
