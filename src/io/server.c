@@ -352,7 +352,7 @@ make_server(iora_client_fn *serve, void *arg, const iora_server_options *options
     struct iora__io *io;
 
     if (loop == NULL || iora__self() == NULL)
-        return iora__enter_slowly(NULL);
+        return loop == NULL ? IORA_E_NO_LOOP : IORA_E_NO_TASK;
     if (options == NULL)
         options = &defaults;
     if (serve == NULL || check_options(options) < 0)

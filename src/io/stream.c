@@ -165,22 +165,6 @@ fail_adopted:
 
 /* ---- calls ------------------------------------------------------------------------------------------- */
 
-int
-iora__stream_enter(iora_stream *stream, struct iora__task *task, struct iora__task **side)
-{
-    const int rc = iora__enter(task);
-
-    if (rc < 0)
-        return rc;
-    if (stream->state != IORA__STREAM_OPEN)
-        return IORA_E_CLOSED;
-    if (*side != NULL)
-        return -EBUSY;
-    *side = task;
-    stream->users++;
-    return 0;
-}
-
 /* Close the descriptor once nothing is pending on it (3), free the stream once nobody is in it (2). */
 void
 iora__stream_settle(iora_stream *stream)
@@ -199,16 +183,6 @@ iora__stream_settle(iora_stream *stream)
     iora__ring_free(&stream->out);
     iora__list_remove(&stream->in_loop);
     iora__free(stream);
-}
-
-void
-iora__stream_leave(iora_stream *stream, struct iora__task **side)
-{
-    *side = NULL;
-    stream->users--;
-    if (stream->state == IORA__STREAM_OPEN)
-        return;
-    iora__stream_settle(stream);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------- */

@@ -317,9 +317,16 @@ iora_writev(iora_stream *stream, const struct iovec *vector, int count)
 int
 iora_write(iora_stream *stream, const void *data, size_t n)
 {
+    struct iora__task *const task = iora__self();
     const struct iovec piece = {(void *)data, n};
+    struct pieces pieces = {.at = &piece, .count = 1, .left = n};
+    int rc;
 
-    return iora_writev(stream, &piece, 1);
+    if ((rc = iora__stream_enter(stream, task, &stream->writer)) < 0)
+        return rc;
+    rc = write_pieces(stream, task, &pieces);
+    iora__stream_leave(stream, &stream->writer);
+    return rc;
 }
 
 static int

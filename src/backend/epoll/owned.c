@@ -270,8 +270,9 @@ serve(struct epoll *epoll, struct record *record)
 {
     const uint32_t generation = record->generation;
 
-    serve_side(epoll, record, IORA__READABLE);
-    if (record->generation == generation)
+    if (!iora__list_is_empty(&record->ops))
+        serve_side(epoll, record, IORA__READABLE);
+    if (record->generation == generation && !iora__list_is_empty(&record->writers))
         serve_side(epoll, record, IORA__WRITABLE);
 }
 

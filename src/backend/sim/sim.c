@@ -227,8 +227,8 @@ sim_close(void *state)
 {
     struct iora__sim *const sim = state;
 
-    iora__sim_free_all(sim);
     iora__sim_free_paths(sim);
+    iora__sim_free_all(sim);
     iora__free(sim->numbers);
     iora__free(sim->scratch);
     iora__free(sim);
