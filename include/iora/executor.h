@@ -5,16 +5,22 @@
  *     struct job job = {.path = path};
  *     int rc = iora_to_thread(hash_file, &job);                others run meanwhile
  *
+ *     int rc = iora_run_threadsafe(remote, fetch, url, &data); the other way: in a thread, have a loop run a task
+ *
  * Rule       A thread works on memory of the task that waits. So a cancelled wait returns only when the
  *            function has: a deadline of 5 s round a call of 60 s takes 60 s. Give a hook that makes the
  *            function return early, or use iora_to_thread_owned(), whose function works on a copy.
  * Pools      Each loop has one, made when it is first needed: min(32, processors + 4) threads that come as
  *            they are needed, and as many jobs waiting as memory has room. Look-ups of names have another one.
- *            A pool of your own has its own limits, and several loops may share it.
+ *            A pool of your own has its own limits, and several loops may share it. A thread that has had
+ *            nothing to do for 10 s ends. All signals are blocked in them.
  * Simulation In a simulated loop a function runs on the loop's thread at an instant of virtual time, so that
  *            a run can be repeated. It must not wait for another job.
  *
+ * Every function that suspends may also return IORA_E_NO_LOOP and IORA_E_NO_TASK.
+ *
  * Example    examples/11_executor.c
+ * Guide      docs/guide/cancellation.md
  */
 #ifndef IORA_EXECUTOR_H
 #define IORA_EXECUTOR_H
@@ -86,7 +92,9 @@ IORA_API int iora_to_thread_owned(iora_pool *pool, iora_thread_fn *fn, void *dat
  * What the arguments point to may be the caller's own variables: he waits.
  *
  * Returns   what f returned; IORA_E_CLOSED if the loop was gone or went before f could begin; the error of
- *           the spawn; IORA_E_TASK_CANCELED; -EDEADLK in the loop's own thread.
+ *           the spawn; IORA_E_TASK_CANCELED if the task was cancelled, by the end of the run for one; -EDEADLK in
+ *           the loop's own thread.
+ * Blocks    the thread; a loop that it runs stands still.
  * Threads   any that runs no loop whose turn the task would need.
  */
 #define iora_run_threadsafe(remote, ...)                                                           \

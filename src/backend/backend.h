@@ -99,6 +99,9 @@ struct iora__path_claim {
 
 /* What is asked of sockets without waiting. Each returns what the call of that name does, or -errno. */
 struct iora__sockets {
+    /* Whether the hosts that the system can look up are on this network. */
+    bool has_names;
+
     /* New owned descriptors. `type` is SOCK_STREAM or SOCK_DGRAM. */
     int (*socket)(void *state, int family, int type);
     int (*socket_pair)(void *state, int type, int out[2]);

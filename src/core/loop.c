@@ -113,7 +113,7 @@ check_options(const iora_loop_options *options)
 static bool
 environment_says_debug(void)
 {
-    const char *const value = getenv("IORA_DEBUG");
+    const char *const value = secure_getenv("IORA_DEBUG"); /* not for who runs with rights of others */
 
     return value != NULL && value[0] != '\0' && strcmp(value, "0") != 0;
 }

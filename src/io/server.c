@@ -126,7 +126,7 @@ serve_client(iora_server *server, int fd, unsigned aborts)
         client.stream->drained = server->draining;
         rc = server->serve(client.stream, server->arg);
         closed = iora_stream_close(client.stream);
-        if (rc >= 0 && closed != -ECANCELED)
+        if (rc >= 0 && closed != -ECANCELED && closed != -ETIMEDOUT) /* a peer that reads nothing */
             rc = closed;
     }
     iora__list_remove(&client.in_server);
@@ -663,15 +663,6 @@ wait_closed(iora_server *server, struct iora__task *task, const struct iora__wai
     return iora__park(task);
 }
 
-int
-iora_server_wait_closed(iora_server *server)
-{
-    struct iora__task *const task = iora__self();
-    const int rc = iora__enter(task);
-
-    return rc < 0 ? rc : wait_closed(server, task, &waiting_for_clients);
-}
-
 /* Whether the task is one of the server's own, which cannot wait for itself to end. */
 static bool
 is_inside(const struct iora__task *task, const iora_server *server)
@@ -681,6 +672,17 @@ is_inside(const struct iora__task *task, const iora_server *server)
             return true;
     }
     return false;
+}
+
+int
+iora_server_wait_closed(iora_server *server)
+{
+    struct iora__task *const task = iora__self();
+    const int rc = iora__enter(task);
+
+    if (rc < 0)
+        return rc;
+    return is_inside(task, server) ? -EDEADLK : wait_closed(server, task, &waiting_for_clients);
 }
 
 int

@@ -39,6 +39,8 @@ io_free(struct iora__io *io)
         iora__window_free(&stream->in, &io->windows);
         iora__ring_free(&stream->out);
         stream->loop = NULL; /* the backend closes the descriptor */
+        stream->view = 0;
+        stream->has_nul = false;
         stream->state = IORA__STREAM_SHUT;
     }
     iora__servers_free(io);

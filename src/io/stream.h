@@ -84,6 +84,8 @@ iora__stream_enter(iora_stream *stream, struct iora__task *task, struct iora__ta
         return rc;
     if (stream->state != IORA__STREAM_OPEN)
         return IORA_E_CLOSED;
+    if (stream->loop != task->loop)
+        return IORA_E_WRONG_THREAD;
     if (*side != NULL)
         return -EBUSY;
     *side = task;

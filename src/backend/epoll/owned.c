@@ -1,7 +1,9 @@
 /* backend/epoll/owned.c -- descriptors that are ours: completion over edge-triggered readiness.
  *
- * The kernel is told of a descriptor once, for everything and edge-triggered, when the first op has to wait;
- * one whose ops never wait costs no epoll_ctl. What it reports is remembered:
+ * The kernel is told of a descriptor when the first op has to wait, edge-triggered and once for all that can be
+ * read of it; and a second time when the first op waits to write, which few ever do: otherwise each connection
+ * would begin with a report that it can be written. One whose ops never wait costs no epoll_ctl. What it reports
+ * is remembered:
  *
  *   ready      the sides that may be ready. An op whose side is ready is tried at once; only one that is
  *              refused (EAGAIN) waits, and clears the bit. A report sets it again.
@@ -21,7 +23,8 @@
  *
  * Invariants:
  * (1) An op waits in a queue only if its side's bit is clear, or its record is hot.
- * (2) A clear bit of a registered record means: since the last call on this side the kernel owes us an edge.
+ * (2) A clear bit of a side that the kernel was told of means: since the last call on this side it owes us an
+ *     edge. Being told anew it reports what is ready now.
  * (3) A queue is served from its head; nobody is overtaken.
  * (4) A record is not used after an op's `_done` without looking whether it is still the same (generation):
  *     that may have closed it.
@@ -48,6 +51,13 @@ enum {
 };
 
 static const int64_t CONNECT_PAUSE_NS = 1000 * 1000;
+
+uint32_t
+iora__epoll_owned_events(const struct record *record)
+{
+    return EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET |
+           (record->armed & IORA__WRITABLE ? EPOLLOUT : 0u);
+}
 
 static struct iora__link *
 queue_of(struct record *record, uint8_t side)
@@ -295,17 +305,23 @@ iora__epoll_owned_event(struct epoll *epoll, struct record *record, uint32_t eve
 
 /* What waits needs the kernel's word. */
 static int
-register_once(struct epoll *epoll, struct record *record)
+register_side(struct epoll *epoll, struct record *record, uint8_t side)
 {
-    return record->registered || iora__link_is_linked(&record->dirty)
-               ? 0
-               : iora__epoll_tell(epoll, record);
+    const uint8_t armed = record->armed;
+    int rc;
+
+    if ((armed & side) != 0 && (record->registered || iora__link_is_linked(&record->dirty)))
+        return 0;
+    record->armed |= side | IORA__READABLE;
+    if ((rc = iora__epoll_tell(epoll, record)) < 0)
+        record->armed = armed;
+    return rc;
 }
 
 static int
 wait_for_it(struct epoll *epoll, struct record *record, struct iora__op *op)
 {
-    const int rc = register_once(epoll, record);
+    const int rc = register_side(epoll, record, side_of(op));
 
     if (rc < 0)
         return rc;
@@ -326,7 +342,9 @@ submit_multi(struct epoll *epoll, struct record *record, struct iora__op *op)
 static bool
 may_be_ready(const struct record *record, const struct iora__op *op, uint8_t side)
 {
-    return (record->ready & side) != 0 || ((op->_flags & IORA__OP_NOWAIT) && !record->registered);
+    const bool is_told = record->registered && (record->armed & side) != 0;
+
+    return (record->ready & side) != 0 || ((op->_flags & IORA__OP_NOWAIT) && !is_told);
 }
 
 int

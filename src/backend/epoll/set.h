@@ -93,6 +93,7 @@ void iora__epoll_borrowed_arm(struct epoll *epoll, struct record *record);
 
 /* ---- owned.c: descriptors of ours ------------------------------------------------------------------- */
 
+uint32_t iora__epoll_owned_events(const struct record *record);
 int iora__epoll_owned_submit(struct epoll *epoll, struct record *record, struct iora__op *op);
 void iora__epoll_owned_event(struct epoll *epoll, struct record *record, uint32_t events);
 /* A descriptor becomes ours, of a kind; it goes on as the user's, or is closed. */

@@ -295,6 +295,7 @@ unbind_path(void *state, const struct iora__path_claim *claim)
 }
 
 const struct iora__sockets iora__epoll_sockets = {
+    .has_names = true,
     .socket = make_socket,
     .socket_pair = make_pair,
     .adopt = adopt,
