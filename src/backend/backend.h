@@ -112,6 +112,8 @@ struct iora__sockets {
     void (*release)(void *state, int fd);
     /* Close an owned descriptor at once: for sockets and pipes, whose close does not wait. */
     void (*close)(void *state, int fd);
+    /* The same in a forked child, where the kernel must not be told of it: what it knows is the parent's. */
+    void (*close_forked)(void *state, int fd);
 
     int (*bind)(void *state, int fd, const struct sockaddr *address, socklen_t length);
     /* Bind to a path with a mode. A socket that lies there is replaced if nobody listens on it. The claim

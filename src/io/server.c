@@ -63,8 +63,8 @@ struct iora_server {
     void *arg;
     iora_server_options options;
     bool is_closed;
-    bool draining;
-    unsigned aborts;  /* how often all clients were cancelled */
+    unsigned drains;  /* how often all clients were told to end */
+    unsigned aborts;  /* how often they were cancelled */
     int64_t told_ns; /* when the log hook was last told of a pause */
     struct iora__link clients; /* that have begun */
     size_t client_count;       /* those that have not, too */
@@ -102,14 +102,14 @@ static void
 count_client_out(iora_server *server)
 {
     server->client_count--;
-    if (server->fewer._first != NULL)
-        iora__waiter_grant(server->fewer._first, 0);
+    iora__waitq_grant_all(&server->fewer, 0); /* all look again: the first may find nobody at his address */
     tell_if_gone(server);
 }
 
-/* A client's task. It owns the connection from before its first suspension. */
+/* A client's task. It owns the connection from before its first suspension. What was said to all clients since it
+ * was started, it has not heard. */
 static int
-serve_client(iora_server *server, int fd, unsigned aborts)
+serve_client(iora_server *server, int fd, unsigned drains, unsigned aborts)
 {
     struct client client = {.task = iora_current()};
     int rc, closed;
@@ -123,7 +123,7 @@ serve_client(iora_server *server, int fd, unsigned aborts)
         iora__fd_close(server->loop, fd);
     } else {
         client.stream->holder = &client.stream;
-        client.stream->drained = server->draining;
+        client.stream->drained = drains != server->drains;
         rc = server->serve(client.stream, server->arg);
         closed = iora_stream_close(client.stream);
         if (rc >= 0 && closed != -ECANCELED && closed != -ETIMEDOUT) /* a peer that reads nothing */
@@ -133,7 +133,7 @@ serve_client(iora_server *server, int fd, unsigned aborts)
     count_client_out(server);
     return is_any_peers_fault(rc) ? 0 : rc;
 }
-IORA_ASYNC(serve_client, iora_server *, int, unsigned);
+IORA_ASYNC(serve_client, iora_server *, int, unsigned, unsigned);
 
 /* ---- accepting ---------------------------------------------------------------------------------------------- */
 
@@ -178,22 +178,46 @@ static const struct iora__wait_class accepting = {.what = "connections, descript
 static const struct iora__wait_class waiting_for_fewer = {.what = "a client fewer",
                                                           .cancel = iora__wait_cancel};
 
+static bool
+is_full(const iora_server *server)
+{
+    const size_t max = server->options.max_clients;
+
+    return max != 0 && server->client_count >= max;
+}
+
+static int
+wait_for_fewer(iora_server *server, struct iora__task *task)
+{
+    int rc = 0;
+
+    while (rc == 0 && is_full(server)) {
+        if ((rc = iora__enter(task)) < 0 || !is_full(server))
+            break;
+        iora__waitq_push(&server->fewer, iora__wait_begin(task, &waiting_for_fewer, server, NULL));
+        rc = iora__park(task);
+    }
+    return rc;
+}
+
+/* Accept a connection that may be served now. While this acceptor waited for it, others may have taken the last
+ * place: then it waits here, accepted, as it would in the backlog. */
 static int
 accept_one(struct listener *listener, struct iora__task *task)
 {
     iora_server *const server = listener->server;
-    const size_t max = server->options.max_clients;
-    int rc;
+    int fd, rc;
 
-    if ((rc = iora__enter(task)) < 0)
+    if ((rc = iora__enter(task)) < 0 || (rc = wait_for_fewer(server, task)) < 0)
         return rc;
-    while (max != 0 && server->client_count >= max) {
-        iora__waitq_push(&server->fewer, iora__wait_begin(task, &waiting_for_fewer, server, NULL));
-        if ((rc = iora__park(task)) < 0)
-            return rc;
-    }
     task->u.op = (struct iora__op){._fd = listener->fd, ._kind = IORA__OP_ACCEPT};
-    return iora__op_await(task, &accepting, NULL);
+    if ((fd = iora__op_await(task, &accepting, NULL)) < 0)
+        return fd;
+    if ((rc = wait_for_fewer(server, task)) < 0) {
+        iora__fd_close(server->loop, fd);
+        return rc;
+    }
+    return fd;
 }
 
 static int
@@ -209,12 +233,12 @@ start_client(iora_server *server, int fd)
     if (iora__address_family(&server->listeners[0].address) != AF_UNIX)
         (void)iora__no_delay(server->loop, fd); /* a peer that has gone already is told by the first read */
     task = IORA__START(IORA__GO_GROUP, server->group, server->options.stack_size, serve_client,
-                       server, fd, server->aborts);
+                       server, fd, server->drains, server->aborts);
     if ((rc = iora_task_error(task)) < 0)
         iora__fd_close(server->loop, fd);
     else
         server->client_count++;
-    return rc;
+    return rc == IORA_E_CLOSED ? -ECANCELED : rc; /* the group is ending, and the acceptor with it */
 }
 
 /* Wait for the system to have again what it lacked: twice as long each time. */
@@ -234,7 +258,8 @@ accept_all(struct listener *listener)
     iora_server *const server = listener->server;
     struct iora__task *const task = iora__self();
     iora_duration next_pause = PAUSE_MIN;
-    int rc = 0, in_a_row = 0;
+    unsigned in_a_row = 0;
+    int rc = 0;
 
     while (rc != -ECANCELED) {
         rc = accept_one(listener, task);
@@ -598,7 +623,13 @@ iora_start_server_on(int fd, iora_client_fn *serve, void *arg, const iora_server
         sockets->release(server->loop->backend_state, fd);
         goto fail_server;
     }
-    return start(server, 0, out);
+    if ((rc = start_supervisor(server)) < 0) {
+        if (server->listeners[0].fd >= 0)
+            sockets->release(server->loop->backend_state, fd);
+        goto fail_server;
+    }
+    *out = server;
+    return 0;
 
 fail_server:
     free_server(server);
@@ -627,7 +658,7 @@ iora_server_close(iora_server *server)
 void
 iora_server_close_clients(iora_server *server)
 {
-    server->draining = true;
+    server->drains++;
     for (struct iora__link *at = server->clients._next; at != &server->clients; at = at->_next) {
         const struct client *const client = iora__container_of(at, struct client, in_server);
 
@@ -661,6 +692,19 @@ wait_closed(iora_server *server, struct iora__task *task, const struct iora__wai
         return 0;
     iora__waitq_push(&server->gone, iora__wait_begin(task, class, server, NULL));
     return iora__park(task);
+}
+
+/* Let those who are left be served to their end. An acceptor that is still about to end is nobody's concern. */
+static int
+wait_for_clients(iora_server *server, struct iora__task *task)
+{
+    int rc;
+
+    if (server->client_count == 0)
+        return 0;
+    if ((rc = iora__enter(task)) < 0)
+        return rc;
+    return wait_closed(server, task, &waiting_for_clients);
 }
 
 /* Whether the task is one of the server's own, which cannot wait for itself to end. */
@@ -700,12 +744,10 @@ iora_server_stop(iora_server *server, iora_duration grace)
     iora__seam_moment(IORA__MOMENT_ENTER, task);
     iora_server_close(server);
     iora_server_close_clients(server);
-    rc = task->cancelled ? -ECANCELED
-                         : iora_wait_for(wait_closed(server, task, &waiting_for_clients), grace);
-    if (rc < 0) {
+    rc = task->cancelled ? -ECANCELED : iora_wait_for(wait_for_clients(server, task), grace);
+    if (rc < 0)
         iora_server_abort_clients(server);
-        (void)wait_closed(server, task, &clients_end);
-    }
+    (void)wait_closed(server, task, &clients_end);
     iora_event_set(&server->stop);
     (void)iora_await(server->supervisor);
     free_server(server);

@@ -27,7 +27,8 @@ static const iora_duration FLUSH_FOR = IORA_S(5);
 
 /* ---- a loop's streams ------------------------------------------------------------------------------ */
 
-/* Whoever still has a stream when its loop goes can do nothing with it but close it. */
+/* Whoever still has a stream when its loop goes can do nothing with it but close it. One that was closed before
+ * and waited for its op to end is nobody's. */
 static void
 io_free(struct iora__io *io)
 {
@@ -41,7 +42,10 @@ io_free(struct iora__io *io)
         stream->loop = NULL; /* the backend closes the descriptor */
         stream->view = 0;
         stream->has_nul = false;
-        stream->state = IORA__STREAM_SHUT;
+        if (stream->state != IORA__STREAM_OPEN)
+            iora__free(stream);
+        else
+            stream->state = IORA__STREAM_SHUT;
     }
     iora__servers_free(io);
     iora__window_pool_free(&io->windows);
@@ -271,6 +275,8 @@ iora_stream_close(iora_stream *stream)
     rc = flush_at_the_end(stream, task);
     shut(stream);
     wait_closed(stream, task);
+    if (rc == 0)
+        rc = stream->write_error; /* of a write that the close has torn */
     stream->users--;
     iora__stream_settle(stream);
     return was_cancelled ? -ECANCELED : rc;

@@ -65,7 +65,9 @@ int iora__stream_check_limits(size_t line_limit, size_t write_limit);
 static inline void
 iora__fd_close(iora_loop *loop, int fd)
 {
-    loop->backend->sockets->close(loop->backend_state, fd);
+    const struct iora__sockets *const sockets = loop->backend->sockets;
+
+    (iora__loop_is_forked(loop) ? sockets->close_forked : sockets->close)(loop->backend_state, fd);
 }
 
 /* Something that kept a stream from being closed or freed is over: it may be gone afterwards. */

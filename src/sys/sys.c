@@ -217,13 +217,15 @@ iora__sys_getsockopt(int fd, int level, int option, void *value, socklen_t *leng
 }
 
 int
-iora__sys_set_nonblocking(int fd)
+iora__sys_set_nonblocking(int fd, bool on)
 {
     const int flags = fcntl(fd, F_GETFL);
 
     if (flags < 0)
         return -errno;
-    return (flags & O_NONBLOCK) != 0 ? 0 : result(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
+    if (((flags & O_NONBLOCK) != 0) == on)
+        return 0;
+    return result(fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK));
 }
 
 bool

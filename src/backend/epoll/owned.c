@@ -114,6 +114,7 @@ iora__epoll_own(struct epoll *epoll, int fd, uint8_t kind, uint8_t ready)
     record->kind = kind;
     record->ready = ready;
     record->is_marked = false;
+    record->was_blocking = false;
     return 0;
 }
 

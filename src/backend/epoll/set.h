@@ -30,6 +30,7 @@ struct record {
     bool level_triggered;
     bool registered; /* as far as we know, the kernel has an entry, armed or not */
     uint8_t ready;   /* owned: the sides that the next call may find ready */
+    bool was_blocking; /* owned: before it was adopted */
     bool is_marked;  /* owned: a hang-up, an error or urgent data was told: short reads mean nothing */
 };
 

@@ -110,28 +110,50 @@ static int
 adopt(void *state, int fd)
 {
     const int kind = fd < 0 ? -EBADF : kind_of_file(fd);
+    bool was_blocking;
     int rc;
 
     if (kind < 0)
         return kind;
     if (owned_record(state, fd) != NULL)
         return -EBUSY;
-    if ((rc = iora__sys_set_nonblocking(fd)) < 0)
+    was_blocking = !iora__sys_is_nonblocking(fd);
+    if ((rc = iora__sys_set_nonblocking(fd, true)) < 0)
         return rc;
-    return iora__epoll_own(state, fd, (uint8_t)kind, IORA__READABLE | IORA__WRITABLE);
+    if ((rc = iora__epoll_own(state, fd, (uint8_t)kind, IORA__READABLE | IORA__WRITABLE)) < 0)
+        goto fail;
+    iora__epoll_find(state, fd)->was_blocking = was_blocking;
+    return 0;
+
+fail:
+    if (was_blocking)
+        (void)iora__sys_set_nonblocking(fd, false);
+    return rc;
 }
 
+/* The user has it again as it was. */
 static void
 release(void *state, int fd)
 {
-    iora__epoll_disown(state, iora__epoll_find(state, fd));
+    struct record *const record = iora__epoll_find(state, fd);
+
+    iora__epoll_disown(state, record);
+    if (record->was_blocking)
+        (void)iora__sys_set_nonblocking(fd, false);
 }
 
 static void
 close_now(void *state, int fd)
 {
-    release(state, fd);
+    iora__epoll_disown(state, iora__epoll_find(state, fd));
     iora__sys_close(fd);
+}
+
+static void
+close_forked(void *state, int fd)
+{
+    iora__epoll_find(state, fd)->registered = false;
+    close_now(state, fd);
 }
 
 /* ---- addresses, options ------------------------------------------------------------------------------------ */
@@ -301,6 +323,7 @@ const struct iora__sockets iora__epoll_sockets = {
     .adopt = adopt,
     .release = release,
     .close = close_now,
+    .close_forked = close_forked,
     .bind = bind_address,
     .bind_path = bind_path,
     .unbind_path = unbind_path,

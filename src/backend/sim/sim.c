@@ -298,6 +298,7 @@ static const struct iora__sockets sockets = {
     .adopt = sim_adopt,
     .release = sim_release,
     .close = sim_close_socket,
+    .close_forked = sim_close_socket,
     .bind = iora__sim_bind,
     .bind_path = iora__sim_bind_path,
     .unbind_path = iora__sim_unbind_path,
