@@ -1,9 +1,10 @@
 /* backend/epoll/sockets.c -- what is asked of sockets without waiting.
  *
- * The path of a Unix socket. A path that is free is bound to, and that is all. If something lies there it is
- * replaced only if it is a socket that nobody listens on, which a connect tells; two processes that find the
- * same dead one would replace each other's new one, so who wants to replace holds the lock of a file beside it
- * (PATH.lock, there only meanwhile). The lock's file may have been unlinked by its last holder between our
+ * The path of a Unix socket. A path that is free is taken; if something lies there it is replaced only if it is a
+ * socket that nobody listens on, which a connect tells. A socket that was bound and does not listen yet looks the
+ * same, and two processes that find the same dead one would replace each other's new one. So all of it, to the
+ * listen, is done by who holds the lock of a file beside it (PATH.lock, there only meanwhile); who does not get it
+ * is told that the path is in use. The lock's file may have been unlinked by its last holder between our
  * opening and our locking it: then its inode is not the path's any more, and the lock is worth nothing.
  *
  * The mode is set on the socket before it is bound: the kernel gives the path the socket's mode, less the
@@ -242,60 +243,32 @@ is_same_file(int fd, const char *path)
            opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
-/* With the lock held: look once more, and take the dead one's place. */
+/* Bind, in the place of a dead socket if need be; and listen. */
 static int
-replace_dead(int fd, const char *path, const struct sockaddr_un *address, socklen_t length)
+take_path(int fd, const char *path, int backlog)
 {
-    int rc = probe(path, address, length);
+    struct sockaddr_un address;
+    const socklen_t length = address_of_path(path, &address);
+    int rc = iora__sys_bind(fd, (const struct sockaddr *)&address, length);
 
-    if (rc == 0)
+    if (rc == -EADDRINUSE && (rc = probe(path, &address, length)) == 0) {
         (void)iora__sys_unlink(path);
-    else if (rc != -ENOENT)
-        return rc;
-    return iora__sys_bind(fd, (const struct sockaddr *)address, length);
-}
-
-static int
-bind_over_dead(int fd, const char *path, const struct sockaddr_un *address, socklen_t length)
-{
-    char lock_path[sizeof address->sun_path + sizeof ".lock"];
-    int lock, rc;
-
-    if ((rc = probe(path, address, length)) < 0 && rc != -ENOENT)
-        return rc;
-    (void)snprintf(lock_path, sizeof lock_path, "%s.lock", path);
-    if ((lock = iora__sys_lock_file(lock_path)) < 0)
-        return lock == -EWOULDBLOCK ? -EADDRINUSE : lock;
-    if (is_same_file(lock, lock_path)) {
-        rc = replace_dead(fd, path, address, length);
-        (void)iora__sys_unlink(lock_path);
-    } else {
-        rc = -EADDRINUSE; /* somebody else was replacing it */
+        rc = iora__sys_bind(fd, (const struct sockaddr *)&address, length);
     }
-    iora__sys_close(lock);
+    if (rc < 0)
+        return rc == -ENOENT ? -EADDRINUSE : rc; /* somebody without the lock was faster */
+    if ((rc = iora__sys_listen(fd, backlog)) < 0)
+        (void)iora__sys_unlink(path);
     return rc;
 }
 
 static int
-bind_path(void *state, int fd, const char *path, unsigned mode, struct iora__path_claim *claim)
+claim_path(const char *path, struct iora__path_claim *claim)
 {
-    struct sockaddr_un address;
     struct stat about;
-    socklen_t length;
-    int rc;
+    const int rc = iora__sys_lstat(path, &about);
 
-    (void)state;
-    if (strlen(path) >= sizeof address.sun_path)
-        return -ENAMETOOLONG;
-    length = address_of_path(path, &address);
-    if ((rc = iora__sys_fchmod(fd, mode)) < 0)
-        return rc;
-    rc = iora__sys_bind(fd, (const struct sockaddr *)&address, length);
-    if (rc == -EADDRINUSE)
-        rc = bind_over_dead(fd, path, &address, length);
-    if (rc < 0)
-        return rc;
-    if ((rc = iora__sys_lstat(path, &about)) < 0) {
+    if (rc < 0) {
         (void)iora__sys_unlink(path);
         return rc;
     }
@@ -303,6 +276,32 @@ bind_path(void *state, int fd, const char *path, unsigned mode, struct iora__pat
     claim->inode = about.st_ino;
     (void)snprintf(claim->path, sizeof claim->path, "%s", path);
     return 0;
+}
+
+static int
+listen_at(void *state, int fd, const char *path, unsigned mode, int backlog,
+          struct iora__path_claim *claim)
+{
+    char lock_path[sizeof ((struct sockaddr_un *)0)->sun_path + sizeof ".lock"];
+    int lock, rc;
+
+    if (strlen(path) >= sizeof ((struct sockaddr_un *)0)->sun_path)
+        return -ENAMETOOLONG;
+    if ((rc = iora__sys_fchmod(fd, mode)) < 0)
+        return rc;
+    (void)snprintf(lock_path, sizeof lock_path, "%s.lock", path);
+    if ((lock = iora__sys_lock_file(lock_path)) < 0)
+        return lock == -EWOULDBLOCK ? -EADDRINUSE : lock;
+    if (is_same_file(lock, lock_path)) {
+        rc = take_path(fd, path, backlog);
+        if (rc == 0 && (rc = claim_path(path, claim)) == 0)
+            iora__epoll_find(state, fd)->ready |= IORA__READABLE;
+        (void)iora__sys_unlink(lock_path);
+    } else {
+        rc = -EADDRINUSE; /* somebody else took it, or is about to */
+    }
+    iora__sys_close(lock);
+    return rc;
 }
 
 static void
@@ -325,7 +324,7 @@ const struct iora__sockets iora__epoll_sockets = {
     .close = close_now,
     .close_forked = close_forked,
     .bind = bind_address,
-    .bind_path = bind_path,
+    .listen_at = listen_at,
     .unbind_path = unbind_path,
     .listen = listen_on,
     .shutdown = shut_down,
