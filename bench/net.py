@@ -346,7 +346,9 @@ class Samples:
     def ratio(self, row, one, other):
         """Median of the ratios of the turns that have both."""
         ones, others = self.of(row, one), self.of(row, other)
-        return median([ones[t][row.judged] / others[t][row.judged] for t in ones if t in others])
+        # A turn in which somebody got no time of the machine's tells nothing.
+        return median([ones[t][row.judged] / others[t][row.judged] for t in ones
+                       if t in others and ones[t][row.judged] and others[t][row.judged]])
 
 
 def asked(row, contenders):

@@ -193,8 +193,8 @@ send_first(iora_stream *stream, struct iora__task *task, const struct pieces *pi
     return await_op(stream, task);
 }
 
-/* The same of many pieces, by one call. */
-static int
+/* The same of many pieces, by one call. Apart, so that a write of one piece has a small frame. */
+static IORA__SLOW int
 send_gathered(iora_stream *stream, struct iora__task *task, const struct pieces *pieces,
               uint8_t flags)
 {

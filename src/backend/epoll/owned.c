@@ -311,22 +311,28 @@ register_side(struct epoll *epoll, struct record *record, uint8_t side)
     const uint8_t armed = record->armed;
     int rc;
 
-    if ((armed & side) != 0 && (record->registered || iora__link_is_linked(&record->dirty)))
-        return 0;
     record->armed |= side | IORA__READABLE;
     if ((rc = iora__epoll_tell(epoll, record)) < 0)
         record->armed = armed;
     return rc;
 }
 
+static bool
+is_watched(const struct record *record, uint8_t side)
+{
+    return (record->armed & side) != 0 &&
+           (record->registered || iora__link_is_linked(&record->dirty));
+}
+
 static int
 wait_for_it(struct epoll *epoll, struct record *record, struct iora__op *op)
 {
-    const int rc = register_side(epoll, record, side_of(op));
+    const uint8_t side = side_of(op);
+    int rc;
 
-    if (rc < 0)
+    if (!is_watched(record, side) && (rc = register_side(epoll, record, side)) < 0)
         return rc;
-    return iora__epoll_pend(epoll, queue_of(record, side_of(op)), op);
+    return iora__epoll_pend(epoll, queue_of(record, side), op);
 }
 
 static int
