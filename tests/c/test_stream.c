@@ -53,6 +53,47 @@ TEST_TASK_EVERYWHERE(stream, has_lines)
     close_both_streams(a, b);
 }
 
+/* Each call moves a few bytes only, and some are refused though they could be made. */
+static int
+write_a_run_and_lines(iora_stream *stream)
+{
+    static char data[100 * 1000];
+
+    fill_run(1, 0, data, sizeof data);
+    CHECK_EQ(iora_write(stream, data, sizeof data), 0);
+    return write_lines(stream);
+}
+IORA_ASYNC(write_a_run_and_lines, iora_stream *);
+
+TEST_TASK_REAL(stream, carries_bytes_of_a_kernel_that_gives_and_takes_few_at_a_time)
+{
+    static const struct {
+        size_t most;
+        unsigned refused;
+    } cases[] = {{1000, 0}, {7000, 2}, {77, 3}, {0, 2}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        iora_stream *a, *b;
+        iora_task writer;
+        char *line;
+        int rc, n = 0;
+
+        make_pair(&a, &b);
+        iora__seam_be_stingy(cases[i].most, cases[i].refused);
+        writer = iora_go(write_a_run_and_lines, a);
+        take_run(b, 1, 0, 100 * 1000);
+        iora_for_each(rc, iora_lines, &line, b) {
+            CHECK_EQ(atoi(line + 5), n);
+            n++;
+        }
+        CHECK_EQ(rc, 0);
+        CHECK_EQ(n, 1000);
+        CHECK_EQ(iora_await(writer), 0);
+        close_both_streams(a, b);
+        iora__seam_be_stingy(0, 0);
+    }
+}
+
 /* ---- from a descriptor ------------------------------------------------------------------------------ */
 
 static bool
