@@ -186,16 +186,16 @@ is_full(const iora_server *server)
     return max != 0 && server->client_count >= max;
 }
 
+/* Looks at the scope first and, having waited, again. */
 static int
 wait_for_fewer(iora_server *server, struct iora__task *task)
 {
-    int rc = 0;
+    int rc;
 
-    while (rc == 0 && is_full(server)) {
-        if ((rc = iora__enter(task)) < 0 || !is_full(server))
-            break;
+    while ((rc = iora__enter(task)) == 0 && is_full(server)) {
         iora__waitq_push(&server->fewer, iora__wait_begin(task, &waiting_for_fewer, server, NULL));
-        rc = iora__park(task);
+        if ((rc = iora__park(task)) < 0)
+            break;
     }
     return rc;
 }
@@ -208,12 +208,12 @@ accept_one(struct listener *listener, struct iora__task *task)
     iora_server *const server = listener->server;
     int fd, rc;
 
-    if ((rc = iora__enter(task)) < 0 || (rc = wait_for_fewer(server, task)) < 0)
+    if ((rc = wait_for_fewer(server, task)) < 0)
         return rc;
     task->u.op = (struct iora__op){._fd = listener->fd, ._kind = IORA__OP_ACCEPT};
     if ((fd = iora__op_await(task, &accepting, NULL)) < 0)
         return fd;
-    if ((rc = wait_for_fewer(server, task)) < 0) {
+    if (is_full(server) && (rc = wait_for_fewer(server, task)) < 0) {
         iora__fd_close(server->loop, fd);
         return rc;
     }
