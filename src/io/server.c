@@ -34,6 +34,7 @@
 enum {
     BACKLOG_DEFAULT = 4096,
     ACCEPTS_IN_A_ROW = 64,
+    PORTS_TRIED = 16,
     MODE_DEFAULT = 0600,
     TOLD_EVERY_NS = 1000 * 1000 * 1000
 };
@@ -521,6 +522,21 @@ listen_on_all(iora_server *server, const struct addrinfo *list)
     return rc;
 }
 
+/* The same; where the kernel chose a port for the first address that somebody has at another, once more. */
+static int
+listen_on_a_list(iora_server *server, const struct addrinfo *list, bool may_choose)
+{
+    int rc = listen_on_all(server, list);
+
+    for (int i = 1; i < PORTS_TRIED && rc == -EADDRINUSE && may_choose; i++) {
+        for (size_t at = 0; at < server->listener_count; at++)
+            close_listener(&server->listeners[at]);
+        server->listener_count = 0;
+        rc = listen_on_all(server, list);
+    }
+    return rc;
+}
+
 static size_t
 length_of(const struct addrinfo *list)
 {
@@ -547,7 +563,7 @@ iora_start_server(const char *host, uint16_t port, iora_client_fn *serve, void *
     if ((rc = iora_getaddrinfo(host, service, &hints, &list)) < 0)
         return rc;
     if ((rc = make_server(serve, arg, options, length_of(list), &server)) == 0)
-        rc = start(server, listen_on_all(server, list), out);
+        rc = start(server, listen_on_a_list(server, list, port == 0), out);
     freeaddrinfo(list);
     return rc;
 }

@@ -282,6 +282,32 @@ TEST_TASK_EVERYWHERE(server, listens_on_all_addresses_of_a_host_with_one_port)
     CHECK_EQ(iora_server_stop(server, iora_s(1)), 0);
 }
 
+/* The port that the kernel chose for one address was somebody's at the other. */
+TEST_TASK_REAL(server, chooses_another_port_if_the_first_is_not_free_everywhere)
+{
+    int variant = 0, binds = 0;
+
+    while (iora__seam_errno(IORA__CALL_BIND, variant) != EADDRINUSE)
+        variant++;
+    for (long n = 1; n < 40; n++) {
+        struct iora__seam_counts counts;
+        iora_server *server;
+        int rc;
+
+        iora__seam_arm_call(n, variant, false);
+        rc = iora_start_server("localhost", 0, echo, NULL, NULL, &server);
+        counts = iora__seam_disarm();
+        if (counts.failures > 0 && counts.last_call == IORA__CALL_BIND) {
+            CHECK_EQ(rc, 0);
+            binds++;
+        }
+        if (rc == 0)
+            CHECK_EQ(iora_server_stop(server, iora_s(1)), 0);
+    }
+    CHECK(binds > 0);
+    test_expect_log();
+}
+
 TEST_TASK_EVERYWHERE(server, without_a_host_listens_on_every_address)
 {
     iora_server *server;
