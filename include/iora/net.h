@@ -103,7 +103,7 @@ IORA_API IORA_MUST_USE int iora_sock_connect(int fd, const iora_address *address
  *
  * Where the kernel can do so without blocking (RWF_NOWAIT: pipes, and files whose pages it has), it is
  * asked to; a terminal is read once it is readable. What epoll refuses (regular files, as in `prog < file`)
- * is read by a thread of the loop's pool.
+ * is read and written by a thread of the loop's pool, and a blocking terminal is written to by one.
  *
  * Returns   a count, which may be less than n, 0 at the end; -EBADF; -EBUSY for a stream's; -ENOTSUP in a
  *           simulated loop; IORA_E_FORKED; what read(2) or write(2) fail with, without a SIGPIPE; -ECANCELED.

@@ -34,6 +34,7 @@
 enum {
     BACKLOG_DEFAULT = 4096,
     ACCEPTS_IN_A_ROW = 64,
+    PORTS_TRIED = 16,
     MODE_DEFAULT = 0600,
     TOLD_EVERY_NS = 1000 * 1000 * 1000
 };
@@ -186,16 +187,16 @@ is_full(const iora_server *server)
     return max != 0 && server->client_count >= max;
 }
 
+/* Looks at the scope first and, having waited, again. */
 static int
 wait_for_fewer(iora_server *server, struct iora__task *task)
 {
-    int rc = 0;
+    int rc;
 
-    while (rc == 0 && is_full(server)) {
-        if ((rc = iora__enter(task)) < 0 || !is_full(server))
-            break;
+    while ((rc = iora__enter(task)) == 0 && is_full(server)) {
         iora__waitq_push(&server->fewer, iora__wait_begin(task, &waiting_for_fewer, server, NULL));
-        rc = iora__park(task);
+        if ((rc = iora__park(task)) < 0)
+            break;
     }
     return rc;
 }
@@ -208,12 +209,12 @@ accept_one(struct listener *listener, struct iora__task *task)
     iora_server *const server = listener->server;
     int fd, rc;
 
-    if ((rc = iora__enter(task)) < 0 || (rc = wait_for_fewer(server, task)) < 0)
+    if ((rc = wait_for_fewer(server, task)) < 0)
         return rc;
     task->u.op = (struct iora__op){._fd = listener->fd, ._kind = IORA__OP_ACCEPT};
     if ((fd = iora__op_await(task, &accepting, NULL)) < 0)
         return fd;
-    if ((rc = wait_for_fewer(server, task)) < 0) {
+    if (is_full(server) && (rc = wait_for_fewer(server, task)) < 0) {
         iora__fd_close(server->loop, fd);
         return rc;
     }
@@ -522,6 +523,21 @@ listen_on_all(iora_server *server, const struct addrinfo *list)
     return rc;
 }
 
+/* The same; where the kernel chose a port for the first address that somebody has at another, once more. */
+static int
+listen_on_a_list(iora_server *server, const struct addrinfo *list, bool may_choose)
+{
+    int rc = listen_on_all(server, list);
+
+    for (int i = 1; i < PORTS_TRIED && rc == -EADDRINUSE && may_choose; i++) {
+        for (size_t at = 0; at < server->listener_count; at++)
+            close_listener(&server->listeners[at]);
+        server->listener_count = 0;
+        rc = listen_on_all(server, list);
+    }
+    return rc;
+}
+
 static size_t
 length_of(const struct addrinfo *list)
 {
@@ -548,7 +564,7 @@ iora_start_server(const char *host, uint16_t port, iora_client_fn *serve, void *
     if ((rc = iora_getaddrinfo(host, service, &hints, &list)) < 0)
         return rc;
     if ((rc = make_server(serve, arg, options, length_of(list), &server)) == 0)
-        rc = start(server, listen_on_all(server, list), out);
+        rc = start(server, listen_on_a_list(server, list, port == 0), out);
     freeaddrinfo(list);
     return rc;
 }

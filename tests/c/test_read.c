@@ -729,7 +729,7 @@ read_nowhere(void)
 {
     char byte;
 
-    return iora_read(NULL, &byte, 1);
+    return iora_read(no_stream(), &byte, 1);
 }
 
 static int
@@ -737,7 +737,7 @@ read_line_nowhere(void)
 {
     char *line;
 
-    return iora_readline(NULL, &line);
+    return iora_readline(no_stream(), &line);
 }
 
 TEST(read, needs_a_task)

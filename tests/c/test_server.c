@@ -1,4 +1,5 @@
 /* tests/c/test_server.c -- servers: clients, limits, all the ways to stop, paths, and what goes wrong outside. */
+#include "chance.h"
 #include "child.h"
 #include "streams.h"
 
@@ -281,6 +282,32 @@ TEST_TASK_EVERYWHERE(server, listens_on_all_addresses_of_a_host_with_one_port)
     CHECK_EQ(iora_server_stop(server, iora_s(1)), 0);
 }
 
+/* The port that the kernel chose for one address was somebody's at the other. */
+TEST_TASK_REAL(server, chooses_another_port_if_the_first_is_not_free_everywhere)
+{
+    int variant = 0, binds = 0;
+
+    while (iora__seam_errno(IORA__CALL_BIND, variant) != EADDRINUSE)
+        variant++;
+    for (long n = 1; n < 40; n++) {
+        struct iora__seam_counts counts;
+        iora_server *server;
+        int rc;
+
+        iora__seam_arm_call(n, variant, false);
+        rc = iora_start_server("localhost", 0, echo, NULL, NULL, &server);
+        counts = iora__seam_disarm();
+        if (counts.failures > 0 && counts.last_call == IORA__CALL_BIND) {
+            CHECK_EQ(rc, 0);
+            binds++;
+        }
+        if (rc == 0)
+            CHECK_EQ(iora_server_stop(server, iora_s(1)), 0);
+    }
+    CHECK(binds > 0);
+    test_expect_log();
+}
+
 TEST_TASK_EVERYWHERE(server, without_a_host_listens_on_every_address)
 {
     iora_server *server;
@@ -398,6 +425,34 @@ TEST_TASK_EVERYWHERE(server, with_several_addresses_has_one_maximum_for_all)
         streams[served] = NULL;
     }
     CHECK_EQ(most, 1);
+    CHECK_EQ(iora_server_stop(server, iora_s(1)), 0);
+}
+
+static iora_event leaves = IORA_EVENT_INIT;
+
+static int
+leave_at_once(iora_stream *client, void *arg)
+{
+    (void)client;
+    (void)arg;
+    iora_event_set(&leaves);
+    return 0;
+}
+
+/* The acceptor had been told that there was room, was cancelled before it went on, and accepted all the same. */
+TEST_TASK_EVERYWHERE(server, that_is_closed_as_a_client_makes_room_ends)
+{
+    iora_server_options options = IORA_SERVER_OPTIONS_INIT;
+    iora_server *server;
+    iora_stream *stream;
+
+    options.max_clients = 1;
+    CHECK_EQ(iora_start_server("127.0.0.1", 0, leave_at_once, NULL, &options, &server), 0);
+    stream = connect_to(server);
+    CHECK_EQ(iora_event_wait(&leaves), 0);
+    iora_server_close(server);
+    CHECK_EQ(iora_server_wait_closed(server), 0);
+    CHECK_EQ(iora_stream_close(stream), 0);
     CHECK_EQ(iora_server_stop(server, iora_s(1)), 0);
 }
 
@@ -688,6 +743,146 @@ TEST_TASK_EVERYWHERE(server, wait_closed_by_a_client_would_wait_for_itself)
     CHECK_EQ(rc, -EDEADLK);
     CHECK_EQ(iora_stream_close(stream), 0);
     CHECK_EQ(iora_server_stop(own, iora_s(1)), 0);
+}
+
+/* Clients who do all sorts of things, on both sides, and a server that is told all sorts of things, until it is
+ * stopped at some moment, or its owner ends, or is cancelled. It ends, in time, whatever they do. */
+static int
+serve_somehow(iora_stream *client, void *arg)
+{
+    static const int codes[] = {0, 5, -EPIPE, -ECONNRESET, IORA_E_INCOMPLETE};
+    char data[2000], *line;
+    int rc = 0;
+
+    (void)arg;
+    for (int i = below(6); i > 0 && rc >= 0; i--) {
+        switch (below(6)) {
+        case 0:
+            rc = iora_sleep(iora_us(below(5000)));
+            break;
+        case 1:
+            rc = iora_readline(client, &line);
+            break;
+        case 2:
+            rc = iora_wait_for(iora_read_exactly(client, data, 100), iora_us(below(2000)));
+            rc = rc == -ETIMEDOUT ? 0 : rc;
+            break;
+        case 3:
+            memset(data, 'x', sizeof data);
+            rc = iora_write(client, data, sizeof data);
+            break;
+        case 4:
+            rc = iora_cleanup(iora_flush(client), iora_ms(2)); /* heeds no cancel */
+            break;
+        default:
+            rc = iora_write_eof(client);
+            break;
+        }
+    }
+    if (one_in(4))
+        (void)iora_stream_close(client);
+    else if (one_in(4))
+        iora_stream_abort(client);
+    return codes[below(5)];
+}
+
+static int
+be_a_client_somehow(uint16_t port)
+{
+    iora_stream *stream;
+    char data[3000];
+    int rc = 0;
+
+    if (iora_open_connection("127.0.0.1", port, NULL, &stream) < 0)
+        return 0;
+    for (int i = below(8); i > 0 && rc >= 0; i--) {
+        switch (below(4)) {
+        case 0:
+            rc = iora_sleep(iora_us(below(5000)));
+            break;
+        case 1:
+            rc = iora_wait_for(iora_read(stream, data, sizeof data), iora_us(below(3000)));
+            rc = rc == -ETIMEDOUT ? 0 : rc;
+            break;
+        case 2:
+            memset(data, '\n', sizeof data);
+            rc = iora_write(stream, data, (size_t)below(sizeof data));
+            break;
+        default:
+            rc = iora_write_eof(stream);
+            break;
+        }
+    }
+    if (one_in(2))
+        iora_stream_abort(stream);
+    else
+        (void)iora_cleanup(iora_stream_close(stream), iora_s(10));
+    return 0;
+}
+IORA_ASYNC(be_a_client_somehow, uint16_t);
+
+static int
+run_a_server_somehow(void)
+{
+    iora_server_options options = IORA_SERVER_OPTIONS_INIT;
+    iora_server *server;
+    long long began_ms;
+    bool was_closed = false;
+    int rc;
+
+    options.max_clients = one_in(2) ? 0 : (size_t)below(4) + 1;
+    options.write_limit = one_in(2) ? 0 : 100;
+    options.backlog = below(3);
+    rc = iora_start_server("127.0.0.1", 0, serve_somehow, NULL, &options, &server);
+    if (rc == -ECANCELED)
+        return rc;
+    MUST_EQ(rc, 0);
+    for (int i = below(20); i > 0; i--) {
+        (void)iora_go(be_a_client_somehow, iora_server_port(server));
+        if (one_in(4))
+            (void)iora_sleep(iora_us(below(3000)));
+        if (one_in(10))
+            iora_server_close_clients(server);
+        if (one_in(10))
+            iora_server_abort_clients(server);
+        if (one_in(20)) {
+            iora_server_close(server);
+            was_closed = true;
+        }
+        if (was_closed && one_in(4))
+            (void)iora_wait_for(iora_server_wait_closed(server), iora_ms(1));
+    }
+    if (one_in(4))
+        return 0; /* its owner ends */
+    began_ms = iora_to_ns(iora_between((iora_instant){0}, iora_now())) / 1000000;
+    rc = iora_server_stop(server, iora_us(below(8000)));
+    MUST(rc == 0 || rc == -ETIMEDOUT || rc == -ECANCELED);
+    MUST(iora_to_ns(iora_between((iora_instant){0}, iora_now())) / 1000000 - began_ms < 6000);
+    return 0;
+}
+IORA_ASYNC(run_a_server_somehow);
+
+static int
+run_servers_somehow(void)
+{
+    for (int i = 0; i < 3; i++) {
+        const iora_task owner = iora_go(run_a_server_somehow);
+
+        if (one_in(3)) {
+            MUST_EQ(iora_sleep(iora_us(below(9000))), 0);
+            (void)iora_cancel(owner);
+        }
+        const int rc = iora_await(owner);
+
+        MUST(rc == 0 || rc == IORA_E_TASK_CANCELED);
+    }
+    return 0;
+}
+IORA_ASYNC(run_servers_somehow);
+
+TEST(server, ends_whatever_its_clients_do_and_whenever_it_is_stopped)
+{
+    RUN_SEEDS(2000, run_servers_somehow);
 }
 
 /* ---- the owner ------------------------------------------------------------------------------------------------ */

@@ -1,9 +1,11 @@
 /* tests/c/test_stream.c -- streams as such: how they begin, and all the ways in which they end. */
+#include "chance.h"
 #include "child.h"
 #include "streams.h"
 
 #include <netinet/in.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 TEST_TASK_EVERYWHERE(stream, carries_bytes)
 {
@@ -51,6 +53,47 @@ TEST_TASK_EVERYWHERE(stream, has_lines)
     CHECK(iora_at_eof(b));
     CHECK_EQ(iora_await(writer), 0);
     close_both_streams(a, b);
+}
+
+/* Each call moves a few bytes only, and some are refused though they could be made. */
+static int
+write_a_run_and_lines(iora_stream *stream)
+{
+    static char data[100 * 1000];
+
+    fill_run(1, 0, data, sizeof data);
+    CHECK_EQ(iora_write(stream, data, sizeof data), 0);
+    return write_lines(stream);
+}
+IORA_ASYNC(write_a_run_and_lines, iora_stream *);
+
+TEST_TASK_REAL(stream, carries_bytes_of_a_kernel_that_gives_and_takes_few_at_a_time)
+{
+    static const struct {
+        size_t most;
+        unsigned refused;
+    } cases[] = {{1000, 0}, {7000, 2}, {77, 3}, {0, 2}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        iora_stream *a, *b;
+        iora_task writer;
+        char *line;
+        int rc, n = 0;
+
+        make_pair(&a, &b);
+        iora__seam_be_stingy(cases[i].most, cases[i].refused);
+        writer = iora_go(write_a_run_and_lines, a);
+        take_run(b, 1, 0, 100 * 1000);
+        iora_for_each(rc, iora_lines, &line, b) {
+            CHECK_EQ(atoi(line + 5), n);
+            n++;
+        }
+        CHECK_EQ(rc, 0);
+        CHECK_EQ(n, 1000);
+        CHECK_EQ(iora_await(writer), 0);
+        close_both_streams(a, b);
+        iora__seam_be_stingy(0, 0);
+    }
 }
 
 /* ---- from a descriptor ------------------------------------------------------------------------------ */
@@ -616,4 +659,129 @@ TEST_TASK_REAL(stream, goes_on_where_descriptors_were_passed)
     (void)close(passed[0]);
     (void)close(ends[1]);
     CHECK_EQ(iora_stream_close(stream), 0);
+}
+
+/* ---- at random ------------------------------------------------------------------------------------------------ */
+
+/* Of each end of a pair one task reads, one writes, both in scopes that may be cancelled, and one closes it at some
+ * moment. Whatever meets: all of them end, within the time that a close may take, and every byte is the right one. */
+struct end {
+    iora_stream *stream;
+    unsigned run, peers_run;
+    size_t sent, received; /* places in the runs */
+    char data[200 * 1000]; /* what was read */
+};
+
+static iora_duration
+some_time(void)
+{
+    return one_in(2) ? IORA_FOREVER : iora_us(below(3000));
+}
+
+static int
+write_on(struct end *end)
+{
+    while (end->stream != NULL) {
+        const size_t n = (size_t)below(one_in(6) ? 300 * 1000 : 3000) + 1;
+        char *const data = malloc(n);
+        struct iovec pieces[3];
+        int rc;
+
+        MUST(data != NULL);
+        fill_run(end->run, end->sent, data, n);
+        pieces[0] = (struct iovec){data, n / 3};
+        pieces[1] = (struct iovec){data + n / 3, n / 2 - n / 3};
+        pieces[2] = (struct iovec){data + n / 2, n - n / 2};
+        if (one_in(5))
+            rc = iora_wait_for(iora_flush(end->stream), some_time());
+        else if ((rc = iora_wait_for(iora_writev(end->stream, pieces, 3), some_time())) == 0)
+            end->sent += n;
+        free(data);
+        if (rc < 0 && rc != -ETIMEDOUT) {
+            MUST(rc == IORA_E_CLOSED || rc == IORA_E_TORN || rc == -EPIPE || rc == -ECONNRESET);
+            break;
+        }
+        if (one_in(5))
+            MUST_EQ(iora_sleep(iora_us(below(3000))), 0);
+    }
+    return 0;
+}
+IORA_ASYNC(write_on, struct end *);
+
+static int
+read_on(struct end *end)
+{
+    while (end->stream != NULL) {
+        char *const data = end->data;
+        const size_t n = (size_t)below(one_in(8) ? (int)sizeof end->data : 5000) + 1;
+        const bool exactly = one_in(2);
+        iora_scope scope;
+        int rc;
+
+        iora_timeout_begin(&scope, some_time());
+        rc = exactly ? iora_read_exactly(end->stream, data, n) : iora_read(end->stream, data, n);
+        if (exactly && rc == 0)
+            rc = (int)n;
+        else if (exactly && n > 64 * 1024 && end->stream != NULL)
+            rc = rc == IORA_E_CLOSED || rc == -ECONNRESET ? rc : (int)iora_read_count(end->stream);
+        if (rc > 0) {
+            for (size_t i = 0; i < (size_t)rc; i++)
+                MUST((unsigned char)data[i] == byte_at(end->peers_run, end->received + i));
+            end->received += (size_t)rc;
+        }
+        rc = iora_timeout_end(&scope, rc);
+        if (rc == 0 && end->stream != NULL && iora_at_eof(end->stream))
+            break;
+        if (rc < 0 && rc != -ETIMEDOUT && rc != -ECANCELED) {
+            MUST(rc == IORA_E_CLOSED || rc == IORA_E_INCOMPLETE || rc == -ECONNRESET);
+            break;
+        }
+        if (one_in(5))
+            MUST_EQ(iora_sleep(iora_us(below(3000))), 0);
+    }
+    return 0;
+}
+IORA_ASYNC(read_on, struct end *);
+
+static int
+close_at_some_time(struct end *end)
+{
+    iora_stream *const stream = end->stream;
+
+    MUST_EQ(iora_sleep(iora_us(below(40000))), 0);
+    end->stream = NULL; /* others make no more calls */
+    if (one_in(3))
+        iora_stream_abort(stream);
+    else
+        (void)iora_wait_for(iora_stream_close(stream), some_time());
+    return 0;
+}
+IORA_ASYNC(close_at_some_time, struct end *);
+
+static int
+use_a_pair_somehow(void)
+{
+    static struct end a, b;
+    iora_task tasks[6];
+    const iora_instant began = iora_now();
+
+    a = (struct end){.run = 1, .peers_run = 2};
+    b = (struct end){.run = 2, .peers_run = 1};
+    make_pair(&a.stream, &b.stream);
+    for (int i = 0; i < 2; i++) {
+        struct end *const end = i == 0 ? &a : &b;
+
+        tasks[3 * i] = iora_go(write_on, end);
+        tasks[3 * i + 1] = iora_go(read_on, end);
+        tasks[3 * i + 2] = iora_go(close_at_some_time, end);
+    }
+    MUST_EQ(iora_gather_n(tasks, 6), 0);
+    MUST(iora_to_s(iora_between(began, iora_now())) < 6);
+    return 0;
+}
+IORA_ASYNC(use_a_pair_somehow);
+
+TEST(stream, ends_whatever_meets_at_random)
+{
+    RUN_SEEDS(500, use_a_pair_somehow);
 }

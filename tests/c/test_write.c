@@ -488,19 +488,19 @@ TEST_TASK_EVERYWHERE(write, looks_at_its_scope_first)
 static int
 write_nowhere(void)
 {
-    return iora_write(NULL, "x", 1);
+    return iora_write(no_stream(), "x", 1);
 }
 
 static int
 flush_nowhere(void)
 {
-    return iora_flush(NULL);
+    return iora_flush(no_stream());
 }
 
 static int
 end_nowhere(void)
 {
-    return iora_write_eof(NULL);
+    return iora_write_eof(no_stream());
 }
 
 TEST(write, needs_a_task)
