@@ -423,16 +423,17 @@ start(iora_server *server, int rc, iora_server **out)
     return 0;
 }
 
-/* Listen on a bound socket, which is the server's if that worked. */
+/* Listen on a bound socket (that of a claim does so already), which is the server's if that worked. */
 static int
 add_listener(iora_server *server, int fd, const struct iora__path_claim *claim)
 {
     struct listener *const listener = &server->listeners[server->listener_count];
     const struct iora__sockets *const sockets = server->loop->backend->sockets;
     socklen_t length = sizeof listener->address.bytes;
-    int rc;
+    int rc = 0;
 
-    rc = sockets->listen(server->loop->backend_state, fd, server->options.backlog);
+    if (claim == NULL)
+        rc = sockets->listen(server->loop->backend_state, fd, server->options.backlog);
     if (rc == 0)
         rc = sockets->name(server->loop->backend_state, fd, false,
                            (struct sockaddr *)listener->address.bytes, &length);
@@ -583,7 +584,8 @@ listen_on_path(iora_server *server, const char *path)
         return listen_on_address(server, &address);
     if ((fd = sockets->socket(server->loop->backend_state, AF_UNIX, SOCK_STREAM)) < 0)
         return fd;
-    if ((rc = sockets->bind_path(server->loop->backend_state, fd, path, mode, &claim)) < 0)
+    if ((rc = sockets->listen_path(server->loop->backend_state, fd, path, mode,
+                                   server->options.backlog, &claim)) < 0)
         goto fail_fd;
     if ((rc = add_listener(server, fd, &claim)) < 0)
         goto fail_path;
