@@ -118,8 +118,8 @@ struct iora__sockets {
     int (*bind)(void *state, int fd, const struct sockaddr *address, socklen_t length);
     /* Bind to a path with a mode, and listen. A socket that lies there is replaced if nobody listens on it. The
      * claim is for unbind_path, which unlinks the path if it is still that socket's. */
-    int (*listen_at)(void *state, int fd, const char *path, unsigned mode, int backlog,
-                     struct iora__path_claim *claim);
+    int (*listen_path)(void *state, int fd, const char *path, unsigned mode, int backlog,
+                       struct iora__path_claim *claim);
     void (*unbind_path)(void *state, const struct iora__path_claim *claim);
     int (*listen)(void *state, int fd, int backlog);
     int (*shutdown)(void *state, int fd, int how);

@@ -423,7 +423,7 @@ start(iora_server *server, int rc, iora_server **out)
     return 0;
 }
 
-/* Listen on a bound socket (one with a claim does so already), which is the server's if that worked. */
+/* Listen on a bound socket (that of a claim does so already), which is the server's if that worked. */
 static int
 add_listener(iora_server *server, int fd, const struct iora__path_claim *claim)
 {
@@ -584,8 +584,8 @@ listen_on_path(iora_server *server, const char *path)
         return listen_on_address(server, &address);
     if ((fd = sockets->socket(server->loop->backend_state, AF_UNIX, SOCK_STREAM)) < 0)
         return fd;
-    if ((rc = sockets->listen_at(server->loop->backend_state, fd, path, mode,
-                                 server->options.backlog, &claim)) < 0)
+    if ((rc = sockets->listen_path(server->loop->backend_state, fd, path, mode,
+                                   server->options.backlog, &claim)) < 0)
         goto fail_fd;
     if ((rc = add_listener(server, fd, &claim)) < 0)
         goto fail_path;

@@ -250,7 +250,7 @@ listen_at_path(const char *path, struct iora__path_claim *claim)
 {
     const int fd = make_socket(AF_UNIX);
 
-    CHECK_EQ(sockets()->listen_at(backend_state(), fd, path, 0600, 4, claim), 0);
+    CHECK_EQ(sockets()->listen_path(backend_state(), fd, path, 0600, 4, claim), 0);
     return fd;
 }
 

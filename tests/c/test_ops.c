@@ -1086,7 +1086,7 @@ TEST_EVERYWHERE(bind, to_a_path_replaces_only_what_is_dead)
     first = listen_at_path(path, &claim);
     CHECK_EQ(connect_to_path(path), 0);
     other = make_socket(AF_UNIX);
-    CHECK_EQ(sockets()->listen_at(backend_state(), other, path, 0600, 4, &none), -EADDRINUSE);
+    CHECK_EQ(sockets()->listen_path(backend_state(), other, path, 0600, 4, &none), -EADDRINUSE);
     close_fd(first);
     CHECK_EQ(connect_to_path(path), -ECONNREFUSED);
     second = listen_at_path(path, &claim);
@@ -1123,7 +1123,7 @@ TEST_EVERYWHERE(bind, to_a_path_that_is_too_long_fails)
 
     memset(path, 'x', sizeof path - 1);
     path[sizeof path - 1] = '\0';
-    CHECK_EQ(sockets()->listen_at(backend_state(), fd, path, 0600, 4, &claim), -ENAMETOOLONG);
+    CHECK_EQ(sockets()->listen_path(backend_state(), fd, path, 0600, 4, &claim), -ENAMETOOLONG);
     close_fd(fd);
 }
 

@@ -1,11 +1,11 @@
 /* backend/epoll/sockets.c -- what is asked of sockets without waiting.
  *
- * The path of a Unix socket. A path that is free is taken; if something lies there it is replaced only if it is a
- * socket that nobody listens on, which a connect tells. A socket that was bound and does not listen yet looks the
- * same, and two processes that find the same dead one would replace each other's new one. So all of it, to the
- * listen, is done by who holds the lock of a file beside it (PATH.lock, there only meanwhile); who does not get it
- * is told that the path is in use. The lock's file may have been unlinked by its last holder between our
- * opening and our locking it: then its inode is not the path's any more, and the lock is worth nothing.
+ * The path of a Unix socket. If something lies there it is replaced only if it is a socket that nobody listens on,
+ * which a connect tells. A socket that was just bound looks dead until it listens, and two processes that find the
+ * same dead one would replace each other's new one: so whoever binds holds the lock of a file beside the path
+ * (PATH.lock, there only meanwhile), also where the path is free, until his socket listens. The lock's file may
+ * have been unlinked by its last holder between our opening and our locking it: then its inode is not the path's
+ * any more, and the lock is worth nothing. Who does not get it was too late: somebody else is taking the path.
  *
  * The mode is set on the socket before it is bound: the kernel gives the path the socket's mode, less the
  * umask, which is never touched. So there is no instant at which the path is open to more than it should be.
@@ -243,32 +243,33 @@ is_same_file(int fd, const char *path)
            opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
-/* Bind, in the place of a dead socket if need be; and listen. */
+/* With the lock held: bind to a free path, or take a dead one's place. */
 static int
-take_path(int fd, const char *path, int backlog)
+bind_to_path(int fd, const char *path)
 {
     struct sockaddr_un address;
     const socklen_t length = address_of_path(path, &address);
     int rc = iora__sys_bind(fd, (const struct sockaddr *)&address, length);
 
-    if (rc == -EADDRINUSE && (rc = probe(path, &address, length)) == 0) {
+    if (rc != -EADDRINUSE)
+        return rc;
+    if ((rc = probe(path, &address, length)) == 0)
         (void)iora__sys_unlink(path);
-        rc = iora__sys_bind(fd, (const struct sockaddr *)&address, length);
-    }
-    if (rc < 0)
-        return rc == -ENOENT ? -EADDRINUSE : rc; /* somebody without the lock was faster */
-    if ((rc = iora__sys_listen(fd, backlog)) < 0)
-        (void)iora__sys_unlink(path);
-    return rc;
+    else if (rc != -ENOENT)
+        return rc;
+    return iora__sys_bind(fd, (const struct sockaddr *)&address, length);
 }
 
 static int
-claim_path(const char *path, struct iora__path_claim *claim)
+listen_at_path(struct epoll *epoll, int fd, const char *path, int backlog,
+               struct iora__path_claim *claim)
 {
     struct stat about;
-    const int rc = iora__sys_lstat(path, &about);
+    int rc;
 
-    if (rc < 0) {
+    if ((rc = bind_to_path(fd, path)) < 0)
+        return rc;
+    if ((rc = listen_on(epoll, fd, backlog)) < 0 || (rc = iora__sys_lstat(path, &about)) < 0) {
         (void)iora__sys_unlink(path);
         return rc;
     }
@@ -279,26 +280,23 @@ claim_path(const char *path, struct iora__path_claim *claim)
 }
 
 static int
-listen_at(void *state, int fd, const char *path, unsigned mode, int backlog,
-          struct iora__path_claim *claim)
+listen_path(void *state, int fd, const char *path, unsigned mode, int backlog,
+            struct iora__path_claim *claim)
 {
-    char lock_path[sizeof ((struct sockaddr_un *)0)->sun_path + sizeof ".lock"];
+    char lock_path[sizeof claim->path + sizeof ".lock"];
     int lock, rc;
 
-    if (strlen(path) >= sizeof ((struct sockaddr_un *)0)->sun_path)
+    if (strlen(path) >= sizeof claim->path)
         return -ENAMETOOLONG;
     if ((rc = iora__sys_fchmod(fd, mode)) < 0)
         return rc;
     (void)snprintf(lock_path, sizeof lock_path, "%s.lock", path);
     if ((lock = iora__sys_lock_file(lock_path)) < 0)
         return lock == -EWOULDBLOCK ? -EADDRINUSE : lock;
+    rc = -EADDRINUSE;
     if (is_same_file(lock, lock_path)) {
-        rc = take_path(fd, path, backlog);
-        if (rc == 0 && (rc = claim_path(path, claim)) == 0)
-            iora__epoll_find(state, fd)->ready |= IORA__READABLE;
+        rc = listen_at_path(state, fd, path, backlog, claim);
         (void)iora__sys_unlink(lock_path);
-    } else {
-        rc = -EADDRINUSE; /* somebody else took it, or is about to */
     }
     iora__sys_close(lock);
     return rc;
@@ -324,7 +322,7 @@ const struct iora__sockets iora__epoll_sockets = {
     .close = close_now,
     .close_forked = close_forked,
     .bind = bind_address,
-    .listen_at = listen_at,
+    .listen_path = listen_path,
     .unbind_path = unbind_path,
     .listen = listen_on,
     .shutdown = shut_down,

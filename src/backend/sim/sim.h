@@ -160,8 +160,8 @@ void iora__sim_take(struct iora__sim_flow *flow, const struct iovec *parts, size
 /* ---- names.c ------------------------------------------------------------------------------------- */
 
 int iora__sim_bind(void *state, int fd, const struct sockaddr *address, socklen_t length);
-int iora__sim_listen_at(void *state, int fd, const char *path, unsigned mode, int backlog,
-                        struct iora__path_claim *claim);
+int iora__sim_listen_path(void *state, int fd, const char *path, unsigned mode, int backlog,
+                          struct iora__path_claim *claim);
 void iora__sim_unbind_path(void *state, const struct iora__path_claim *claim);
 int iora__sim_name(void *state, int fd, bool peer, struct sockaddr *out, socklen_t *length);
 /* Give a socket that connects, or listens unbound, a name of its own; `towards` says on which host. */
