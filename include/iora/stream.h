@@ -87,7 +87,8 @@ IORA_API IORA_MUST_USE int iora_stream_pair(iora_stream **a, iora_stream **b);
  * stream's: made non-blocking, closed with it. Does not suspend.
  *
  * Returns 0; -EBADF; -EINVAL for a file that is no stream socket and no pipe, or for bad options; -EBUSY for
- * one that is a stream's or server's already; -ENOTSUP in a simulated loop; -ENOMEM; IORA_E_NO_LOOP. On failure the descriptor stays yours.
+ * one that is a stream's or server's already, or that somebody waits for; -ENOTSUP in a simulated loop;
+ * -ENOMEM; IORA_E_NO_LOOP. On failure the descriptor stays yours.
  */
 IORA_API IORA_MUST_USE int iora_stream_from_fd(int fd, const iora_connect_options *options,
                                                iora_stream **out);
@@ -169,8 +170,8 @@ IORA_API int iora_writev(iora_stream *stream, const struct iovec *pieces, int co
 IORA_API int iora_flush(iora_stream *stream);
 
 /** Say that nothing more will be written (half-close): the peer reads the end after all that was written,
- *  and this side can still read. Flushes first. 0, also the second time, or as iora_flush(); -ENOTSUP for a
- *  pipe. Suspends while something is buffered. Cancel: as iora_flush(), and the end was not said. */
+ *  and this side can still read. Flushes first. 0, also the second time, or as iora_flush(); -ENOTCONN after
+ *  the peer has reset the connection; -ENOTSUP for a pipe. Suspends while something is buffered. Cancel: as iora_flush(), and the end was not said. */
 IORA_API int iora_write_eof(iora_stream *stream);
 
 /* ---- the end -------------------------------------------------------------------------------------- */

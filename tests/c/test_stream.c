@@ -215,6 +215,30 @@ TEST_TASK_REAL(stream, refuses_descriptors_that_are_none_and_leaves_them_as_they
     (void)close(ends[1]);
 }
 
+static int
+waits_for(int fd)
+{
+    return iora_wait_readable(fd);
+}
+IORA_ASYNC(waits_for, int);
+
+TEST_TASK_REAL(stream, is_not_made_of_a_descriptor_that_somebody_waits_for)
+{
+    iora_stream *stream;
+    iora_task waiting;
+    int ends[2];
+
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    waiting = iora_go(waits_for, ends[0]);
+    CHECK_EQ(iora_yield(), 0);
+    CHECK_EQ(iora_stream_from_fd(ends[0], NULL, &stream), -EBUSY);
+    CHECK_EQ(write(ends[1], "x", 1), 1);
+    CHECK_EQ(iora_await(waiting), 0);
+    CHECK_EQ(iora_stream_from_fd(ends[0], NULL, &stream), 0);
+    CHECK_EQ(iora_stream_close(stream), 0);
+    (void)close(ends[1]);
+}
+
 TEST_TASK_REAL(stream, is_one_for_a_descriptor_at_most)
 {
     iora_stream *stream, *other;

@@ -20,12 +20,14 @@
 #include <string.h>
 #include <sys/un.h>
 
-static const struct record *
-owned_record(const struct epoll *epoll, int fd)
+/* Whether the number is ours already, or somebody waits on it as the user's. */
+static bool
+is_in_use(const struct epoll *epoll, int fd)
 {
     const struct record *const record = iora__epoll_find(epoll, fd);
 
-    return record != NULL && record->kind != IORA__FD_BORROWED ? record : NULL;
+    return record != NULL &&
+           (record->kind != IORA__FD_BORROWED || !iora__list_is_empty(&record->ops));
 }
 
 /* ---- making them, taking them, giving them back ---------------------------------------------------------- */
@@ -116,7 +118,7 @@ adopt(void *state, int fd)
 
     if (kind < 0)
         return kind;
-    if (owned_record(state, fd) != NULL)
+    if (is_in_use(state, fd))
         return -EBUSY;
     was_blocking = !iora__sys_is_nonblocking(fd);
     if ((rc = iora__sys_set_nonblocking(fd, true)) < 0)
