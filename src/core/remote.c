@@ -40,6 +40,7 @@ struct iora__mailbox {
     atomic_size_t references;
     atomic_size_t remotes;
     int wake_fd;
+    int pid; /* a forked child has the same wake_fd */
 };
 
 struct iora_remote {
@@ -73,6 +74,7 @@ iora__mailbox_make(iora_loop *loop)
     if ((rc = iora__sys_eventfd()) < 0)
         goto fail_mailbox;
     mailbox->wake_fd = rc;
+    mailbox->pid = iora__sys_pid();
     atomic_init(&mailbox->references, 1);
     atomic_init(&mailbox->wake_wanted, true);
     if ((rc = loop->backend->attach_wake(loop->backend_state, mailbox->wake_fd)) < 0)
@@ -116,8 +118,10 @@ iora__mailbox_note_thread(iora_loop *loop)
 void
 iora__mailbox_expect_wake(iora_loop *loop, bool expected)
 {
+    /* That they need not may be seen late: a wake too many. That they must is to be seen before we look. */
     if (loop->mailbox != NULL)
-        atomic_store(&loop->mailbox->wake_wanted, expected);
+        atomic_store_explicit(&loop->mailbox->wake_wanted, expected,
+                              expected ? memory_order_seq_cst : memory_order_relaxed);
 }
 
 void
@@ -319,7 +323,8 @@ iora_remote_close(iora_remote *remote)
         return;
     mailbox = remote->mailbox;
     /* A loop that waits for nothing but this remote must look again whether anything can come. */
-    if (remote->counts && atomic_fetch_sub(&mailbox->remotes, 1) == 1)
+    if (remote->counts && atomic_fetch_sub(&mailbox->remotes, 1) == 1 &&
+        mailbox->pid == iora__sys_pid())
         (void)iora__sys_eventfd_signal(mailbox->wake_fd);
     iora__mailbox_release(mailbox);
     iora__free(remote);

@@ -83,6 +83,18 @@ received(iora_stream *stream, const struct iora__task *task, int rc)
     return rc;
 }
 
+/* Before each part of a call that needs several: others may have had their turn, in which the task was cancelled
+ * or the stream closed. And they get it, however fast the peer is. */
+static int
+go_on(const iora_stream *stream, struct iora__task *task)
+{
+    const int rc = iora__enter(task);
+
+    if (rc < 0)
+        return rc;
+    return stream->state == IORA__STREAM_OPEN ? 0 : IORA_E_CLOSED;
+}
+
 static int
 receive_once(iora_stream *stream, struct iora__task *task, void *base, size_t size,
              void *(*take)(struct iora__op *, size_t *))
@@ -98,8 +110,7 @@ receive_once(iora_stream *stream, struct iora__task *task, void *base, size_t si
     return iora__op_await(task, &reading, stream);
 }
 
-/* Receive with the op as it is prepared: a count, 0 at the end, or an error. In a call that receives several
- * times, a cancel or a close may have come while the task was ready to go on. */
+/* Receive with the op as it is prepared: a count, 0 at the end, or an error. */
 static int
 receive(iora_stream *stream, struct iora__task *task, void *base, size_t size,
         void *(*take)(struct iora__op *, size_t *))
@@ -111,14 +122,10 @@ receive(iora_stream *stream, struct iora__task *task, void *base, size_t size,
         return 0;
     if (stream->read_error != 0)
         return stream->read_error;
-    if (task->cancelled)
-        return -ECANCELED;
-    if (stream->state != IORA__STREAM_OPEN)
-        return IORA_E_CLOSED;
     rc = receive_once(stream, task, base, size, take);
     if (rc == -ECANCELED && !task->cancelled && stream->drained && !was_drained &&
         stream->state == IORA__STREAM_OPEN)
-        rc = receive_once(stream, task, base, size, take); /* what arrived before that */
+        rc = receive_once(stream, task, base, size, take); /* what had arrived by then */
     return received(stream, task, rc);
 }
 
@@ -142,6 +149,8 @@ fill(iora_stream *stream, struct iora__task *task, size_t limit)
 {
     int rc;
 
+    if ((rc = go_on(stream, task)) < 0)
+        return rc;
     stream->in_limit = (uint32_t)limit;
     rc = receive(stream, task, NULL, 0, take_room);
     if (rc <= 0) {
@@ -224,6 +233,8 @@ read_directly(iora_stream *stream, struct iora__task *task, char *data, size_t n
     while (count < n && rc > 0) {
         const size_t left = n - count;
 
+        if ((rc = go_on(stream, task)) < 0)
+            break;
         rc = receive(stream, task, data + count, left < INT_MAX ? left : INT_MAX, NULL);
         count += rc > 0 ? (size_t)rc : 0;
     }

@@ -42,13 +42,21 @@ enum test_way {
 
 struct test_exemption {
     const char *topic;
-    const char *name;
+    const char *name; /* NULL: all of the topic */
     enum test_way way;
     const char *why;
     struct test_exemption *next;
 };
 
 void test_exempt(struct test_exemption *exemption);
+
+/* A whole topic. */
+#define TEST_EXEMPT_ALL(topic_, way_, why_)                                                        \
+    __attribute__((constructor)) static void test_exempt_all_##topic_##_##way_(void)               \
+    {                                                                                              \
+        static struct test_exemption exemption = {#topic_, NULL, (way_), (why_), NULL};            \
+        test_exempt(&exemption);                                                                   \
+    }
 
 #define TEST_EXEMPT(topic_, name_, way_, why_)                                                     \
     __attribute__((constructor)) static void test_exempt_##topic_##_##name_##_##way_(void)         \

@@ -713,7 +713,7 @@ fork_here(void *arg)
     CHECK((it->pid = fork()) >= 0);
     if (it->pid == 0)
         return;
-    CHECK_EQ(waitpid(it->pid, &status, 0), it->pid);
+    CHECK_EQ(TEMP_FAILURE_RETRY(waitpid(it->pid, &status, 0)), it->pid);
     CHECK_EQ(status, 0);
     put_bytes(it->ends[WR], 1);
     put_bytes(it->reader_ends[WR], 1);

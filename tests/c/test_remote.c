@@ -318,7 +318,7 @@ ping_often(void *arg)
 
     for (int i = 0; i < 3000; i++) {
         CHECK_EQ(iora_remote_call_soon(pinger->remote, &pinger->handle, answer, pinger), 0);
-        CHECK_EQ(sem_wait(&pinger->done), 0);
+        CHECK_EQ(TEMP_FAILURE_RETRY(sem_wait(&pinger->done)), 0);
     }
     CHECK_EQ(iora_remote_call_soon(pinger->remote, &pinger->handle, stop_running, NULL), 0);
     return NULL;
