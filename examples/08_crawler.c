@@ -456,7 +456,7 @@ static int crawl_site(struct crawl *crawl, const char *path, int jobs)
     printf(s < 1 ? "%.0f ms\n" : "%.1f s\n", s < 1 ? s * 1000 : s);
     (void)iora_queue_destroy(&crawl->paths);
     tdestroy(crawl->seen, free);
-    if (rc == 0 && crawl->pages == 0)
+    if (rc == 0 && crawl->pages == 0 && crawl->failed > 0)
         return iora_fail(-EIO, "fetching any page of %s", crawl->authority);
     return rc;
 }

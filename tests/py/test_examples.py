@@ -392,7 +392,9 @@ def test_crawler_says_what_it_cannot_reach(run, build_dir):
     with socket.socket() as taken: # bound, and nobody listens
         taken.bind(("127.0.0.1", 0))
         done = run(build_dir / "examples" / "08_crawler",
-                   f"http://127.0.0.1:{taken.getsockname()[1]}/")
+                   f"http://127.0.0.1:{taken.getsockname()[1]}/", check=False)
+    assert done.returncode == 1
+    assert "fetching any page" in done.stderr
     assert done.stdout.startswith("  /: Connection refused\n0 pages, 0 bytes, 3 retried, 1 failed, ")
 
 
