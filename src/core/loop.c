@@ -416,16 +416,22 @@ drain_one_by_one(iora_loop *loop)
     }
 }
 
-static void
-drain(iora_loop *loop)
+void
+iora__loop_begin_slice(iora_loop *loop)
 {
     loop->callbacks_began_ns = 0;
     loop->callbacks_run = 0;
+    loop->slice = IORA__SLICE;
+}
+
+static void
+drain(iora_loop *loop)
+{
+    iora__loop_begin_slice(loop);
     if (loop->shuffled || loop->debug) {
         drain_one_by_one(loop);
         return;
     }
-    loop->slice = IORA__SLICE;
     while (!iora__list_is_empty(&loop->ready._link) && loop->slice > 0) {
         struct iora__ready *const ready = next_ready(loop);
 
