@@ -15,7 +15,9 @@
 #include "ext/loop.h"
 
 #include "ext/attempt.h"
+#include "ext/compat.h"
 #include "ext/state.h"
+#include "ext/transport.h"
 
 #include <math.h>
 #include <structmember.h>
@@ -56,6 +58,29 @@ iora__loop_push(LoopObject *loop, HandleObject *handle)
     return 0;
 }
 
+void
+iora__loop_keep_exception(LoopObject *loop)
+{
+    PyObject *const exception = iora__take_exception();
+
+    if (loop->kept == NULL)
+        loop->kept = exception;
+    else
+        Py_DECREF(exception);
+}
+
+int
+iora__loop_raise_kept(LoopObject *loop)
+{
+    PyObject *const exception = loop->kept;
+
+    if (exception == NULL)
+        return 0;
+    loop->kept = NULL;
+    iora__raise_exception(exception);
+    return -1;
+}
+
 /* ---- making ---------------------------------------------------------------------------------------- */
 
 static PyObject *
@@ -70,6 +95,7 @@ loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     loop->state = iora__state_of(type);
     loop->signal_fds[0] = loop->signal_fds[1] = -1;
     iora__list_init(&loop->timers);
+    iora__list_init(&loop->transports);
     return (PyObject *)loop;
 }
 
@@ -145,6 +171,7 @@ close_core(LoopObject *loop)
 {
     if (loop->core == NULL)
         return;
+    iora__loop_drop_transports(loop);
     drop_callbacks(loop);
     iora__loop_close_signal_fds(loop);
     (void)iora_loop_free(loop->core);
@@ -218,6 +245,7 @@ loop_traverse(LoopObject *loop, visitproc visit, void *arg)
     for (struct iora__link *at = loop->timers._next; at != NULL && at != &loop->timers;
          at = at->_next)
         Py_VISIT(iora__container_of(at, TimerObject, in_loop));
+    Py_VISIT(loop->kept);
     Py_VISIT(loop->exception_handler);
     Py_VISIT(loop->task_factory);
     Py_VISIT(loop->default_executor);
@@ -228,8 +256,11 @@ loop_traverse(LoopObject *loop, visitproc visit, void *arg)
 static int
 loop_clear(LoopObject *loop)
 {
-    if (loop->core != NULL)
+    if (loop->core != NULL) {
+        iora__loop_drop_transports(loop);
         drop_callbacks(loop);
+    }
+    Py_CLEAR(loop->kept);
     Py_CLEAR(loop->exception_handler);
     Py_CLEAR(loop->task_factory);
     Py_CLEAR(loop->default_executor);
@@ -515,6 +546,8 @@ static PyMethodDef loop_methods[] = {
            "_attempt($self, fd, writing, function, *args)\n--\n\n"
            "A future for function(*args), called each time that the descriptor is ready until it raises no\n"
            "BlockingIOError."),
+    METHOD("_make_transport", iora__loop_make_transport, METH_FASTCALL,
+           "_make_transport($self, sock, protocol, waiter, extra, server)\n--\n\n"),
     METHOD("get_debug", loop_get_debug, METH_NOARGS, "get_debug($self, /)\n--\n\n"),
     METHOD("set_debug", loop_set_debug, METH_O, "set_debug($self, enabled)\n--\n\n"),
     METHOD("_check_closed", loop_check_closed, METH_NOARGS, ""),

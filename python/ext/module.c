@@ -7,6 +7,7 @@
 #include "ext/handle.h"
 #include "ext/loop.h"
 #include "ext/state.h"
+#include "ext/transport.h"
 
 #include <stddef.h>
 
@@ -45,6 +46,10 @@ static const struct import imports[] = {
     IMPORT("asyncio.coroutines", "_is_debug_mode", is_debug_mode),
     IMPORT("asyncio.coroutines", "iscoroutine", iscoroutine),
     IMPORT("asyncio.coroutines", "iscoroutinefunction", iscoroutinefunction),
+    IMPORT("asyncio.futures", "_set_result_unless_cancelled", set_result_unless_cancelled),
+    IMPORT("asyncio.protocols", "BufferedProtocol", buffered_protocol),
+    IMPORT("asyncio.transports", "Transport", asyncio_transport),
+    IMPORT("asyncio.trsock", "TransportSocket", transport_socket),
     IMPORT("weakref", "WeakSet", weak_set),
 };
 
@@ -60,7 +65,7 @@ struct name {
 
 static const struct name names[] = {
     NAME(call_exception_handler), NAME(call_at), NAME(done), NAME(set_result),
-    NAME(set_exception),          NAME(Task),
+    NAME(set_exception), NAME(Task), NAME(connection_lost), NAME(data_received), NAME(eof_received), NAME(get_buffer), NAME(buffer_updated), NAME(pause_writing), NAME(resume_writing),
 };
 
 #define FIELD(state, offset) ((PyObject **)(void *)((char *)(state) + (offset)))
@@ -101,7 +106,7 @@ execute(PyObject *module)
     struct state *const state = state_of_module(module);
 
     if (fill_state(state) < 0 || iora__handle_add_types(module, state) < 0 ||
-        iora__attempt_add_type(module, state) < 0 || iora__loop_add_type(module, state) < 0 ||
+        iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 || iora__loop_add_type(module, state) < 0 ||
         PyModule_AddType(module, state->handle_type) < 0 ||
         PyModule_AddType(module, state->timer_type) < 0)
         return -1;
@@ -117,6 +122,7 @@ traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->timer_type);
     Py_VISIT(state->loop_type);
     Py_VISIT(state->attempt_type);
+    Py_VISIT(state->transport_type);
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_VISIT(*FIELD(state, imports[i].offset));
     return 0;
@@ -131,6 +137,7 @@ clear(PyObject *module)
     Py_CLEAR(state->timer_type);
     Py_CLEAR(state->loop_type);
     Py_CLEAR(state->attempt_type);
+    Py_CLEAR(state->transport_type);
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_CLEAR(*FIELD(state, imports[i].offset));
     return 0;

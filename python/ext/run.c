@@ -5,7 +5,8 @@
  * one may be interrupted by a poll.
  *
  * The GIL is released only round a wait that may block. Until it is, nobody else can touch the ring; while it
- * is, `is_blocked` tells other threads to wake us.
+ * is, `is_blocked` tells other threads to wake us. The backend delivers from within its wait: the first `_done`
+ * that has something to do with Python takes the GIL back (iora__loop_take_gil), for all that follow.
  *
  * An exception that must leave the loop (SystemExit, KeyboardInterrupt, one from a signal handler) stays set,
  * and the drain ends; nothing of Python runs between there and the end of the turn.
@@ -108,7 +109,7 @@ drain(iora_loop *core, void *arg)
     LoopObject *const loop = arg;
 
     take_from_core(core);
-    if (PyErr_Occurred())
+    if (PyErr_Occurred() || iora__loop_raise_kept(loop) < 0)
         return;
     iora__loop_begin_slice(core);
     while (core->slice > 0) {
@@ -144,14 +145,20 @@ before_block(iora_loop *core, void *arg)
     loop->released = PyEval_SaveThread();
 }
 
+void
+iora__loop_take_gil(LoopObject *loop)
+{
+    if (!loop->is_blocked)
+        return;
+    PyEval_RestoreThread(loop->released);
+    loop->is_blocked = false;
+}
+
 static void
 after_block(iora_loop *core, void *arg)
 {
-    LoopObject *const loop = arg;
-
     (void)core;
-    PyEval_RestoreThread(loop->released);
-    loop->is_blocked = false;
+    iora__loop_take_gil(arg);
 }
 
 void

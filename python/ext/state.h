@@ -22,12 +22,14 @@ struct state {
     PyTypeObject *timer_type;
     PyTypeObject *loop_type;
     PyTypeObject *attempt_type;
+    PyTypeObject *transport_type;
     struct free_list handles;
     struct free_list timers;
     bool is_gone; /* the module is being torn down: nothing is kept any more */
 
     PyObject *asyncio_handle; /* what ours say they are instances of */
     PyObject *asyncio_timer;
+    PyObject *asyncio_transport;
     PyObject *tasks;          /* asyncio.tasks: its Task is looked up at each call */
     PyObject *format_helpers; /* asyncio.format_helpers */
     PyObject *logger;         /* asyncio's */
@@ -38,9 +40,13 @@ struct state {
     PyObject *iscoroutine;
     PyObject *iscoroutinefunction;
     PyObject *weak_set;
+    PyObject *set_result_unless_cancelled; /* asyncio.futures' */
+    PyObject *transport_socket;            /* asyncio.trsock's */
+    PyObject *buffered_protocol;
 
     PyObject *str_call_exception_handler, *str_call_at, *str_done, *str_set_result,
-        *str_set_exception, *str_Task;
+        *str_set_exception, *str_Task, *str_connection_lost, *str_data_received, *str_eof_received,
+        *str_get_buffer, *str_buffer_updated, *str_pause_writing, *str_resume_writing;
     PyObject *task_keywords; /* ("loop",) */
 };
 

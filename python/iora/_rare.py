@@ -280,9 +280,13 @@ class Rare:
 
     # ---- sockets of the user's ----------------------------------------------------------------------
 
-    def _check_socket(self, sock):
+    @staticmethod
+    def _refuse_ssl_socket(sock):
         if isinstance(sock, ssl.SSLSocket):
             raise TypeError("Socket cannot be of type SSLSocket")
+
+    def _check_socket(self, sock):
+        self._refuse_ssl_socket(sock)
         if self._debug and sock.gettimeout() != 0:
             raise ValueError("the socket must be non-blocking")
 
