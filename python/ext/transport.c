@@ -69,7 +69,8 @@ struct TransportObject {
     bool is_buffered;
     bool is_receiving; /* the multi recv is pending */
     bool is_sending;
-    bool is_taking; /* get_buffer() runs */
+    bool is_taking;   /* get_buffer() runs */
+    bool has_refused; /* and gave nothing: that ends the op */
     bool is_paused;
     bool is_closing;
     bool has_eof; /* write_eof() was called */
@@ -290,12 +291,35 @@ call_protocol(TransportObject *transport, PyObject *name, PyObject *arg)
     return result;
 }
 
+/* Ask the protocol for memory. False: it has none for us, or wants none now. */
+static bool
+get_buffer(TransportObject *transport)
+{
+    PyObject *const hint = PyLong_FromLong(-1);
+    PyObject *buffer = NULL;
+
+    if (hint != NULL)
+        buffer = call_protocol(transport, transport->loop->state->str_get_buffer, hint);
+    Py_XDECREF(hint);
+    if (buffer != NULL && PyObject_GetBuffer(buffer, &transport->buffer, PyBUF_WRITABLE) == 0)
+        transport->has_buffer = true;
+    Py_XDECREF(buffer);
+    if (transport->has_buffer && transport->buffer.len == 0) {
+        release_buffer(transport);
+        PyErr_SetString(PyExc_RuntimeError, "get_buffer() returned an empty buffer");
+    }
+    if (!transport->has_buffer)
+        fail_by_protocol(transport, "Fatal error: protocol.get_buffer() call failed.");
+    else if (transport->is_paused || transport->is_closing || !transport->is_buffered)
+        release_buffer(transport);
+    return transport->has_buffer;
+}
+
 /* Memory of the protocol's to receive into (backend.h: _take). */
 static void *
 take_buffer(struct iora__op *op, size_t *size)
 {
     TransportObject *const transport = iora__container_of(op, TransportObject, recv);
-    PyObject *hint, *buffer = NULL;
 
     iora__loop_take_gil(transport->loop);
     if (size == NULL) { /* there was nothing to receive */
@@ -304,25 +328,11 @@ take_buffer(struct iora__op *op, size_t *size)
     }
     if (!transport->has_buffer) {
         transport->is_taking = true;
-        if ((hint = PyLong_FromLong(-1)) != NULL)
-            buffer = call_protocol(transport, transport->loop->state->str_get_buffer, hint);
-        Py_XDECREF(hint);
+        transport->has_refused = !get_buffer(transport);
         transport->is_taking = false;
-        if (buffer != NULL &&
-            PyObject_GetBuffer(buffer, &transport->buffer, PyBUF_WRITABLE) == 0)
-            transport->has_buffer = true;
-        Py_XDECREF(buffer);
-        if (transport->has_buffer && transport->buffer.len == 0) {
-            release_buffer(transport);
-            PyErr_SetString(PyExc_RuntimeError, "get_buffer() returned an empty buffer");
-        }
-        if (!transport->has_buffer)
-            fail_by_protocol(transport, "Fatal error: protocol.get_buffer() call failed.");
-        else if (transport->is_paused || transport->is_closing)
-            release_buffer(transport);
+        if (transport->has_refused)
+            return NULL;
     }
-    if (!transport->has_buffer)
-        return NULL;
     *size = (size_t)transport->buffer.len;
     return transport->buffer.buf;
 }
@@ -394,7 +404,8 @@ received(struct iora__op *op)
         transport->is_receiving = false; /* its pin is dropped below */
     else
         Py_INCREF(transport);
-    if (transport->conn_lost > 0 || transport->is_closing || transport->is_paused)
+    if (transport->has_refused || transport->conn_lost > 0 || transport->is_closing ||
+        transport->is_paused)
         release_buffer(transport);
     else if (op->_res < 0 && op->_res != -ECANCELED)
         fail(transport, os_error(op->_res), "Fatal read error on socket transport");
@@ -404,6 +415,7 @@ received(struct iora__op *op)
         deliver_buffered(transport, op->_res);
     else if (op->_res > 0)
         deliver_bytes(transport, op->_base, op->_res);
+    transport->has_refused = false;
     if (is_over)
         start_reading(transport); /* if it is to go on after all */
     Py_DECREF(transport);
