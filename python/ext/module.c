@@ -59,12 +59,23 @@ struct name {
 
 #define NAME(text)                                                                                 \
     {                                                                                              \
-        #text, offsetof(struct state, str_##text)                                                  \
+#text, offsetof(struct state, str_##text)                                                  \
     }
 
 static const struct name names[] = {
-    NAME(call_exception_handler), NAME(call_at), NAME(done), NAME(set_result),
-    NAME(set_exception), NAME(Task), NAME(connection_lost), NAME(data_received), NAME(eof_received), NAME(get_buffer), NAME(buffer_updated), NAME(pause_writing), NAME(resume_writing),
+    NAME(call_exception_handler),
+    NAME(call_at),
+    NAME(done),
+    NAME(set_result),
+    NAME(set_exception),
+    NAME(Task),
+    NAME(connection_lost),
+    NAME(data_received),
+    NAME(eof_received),
+    NAME(get_buffer),
+    NAME(buffer_updated),
+    NAME(pause_writing),
+    NAME(resume_writing),
 };
 
 #define FIELD(state, offset) ((PyObject **)(void *)((char *)(state) + (offset)))
@@ -77,9 +88,8 @@ import_one(struct state *state, const struct import *import)
 
     if (module == NULL)
         return -1;
-    *FIELD(state, import->offset) = import->name == NULL
-                                        ? Py_NewRef(module)
-                                        : PyObject_GetAttrString(module, import->name);
+    *FIELD(state, import->offset) =
+        import->name == NULL ? Py_NewRef(module) : PyObject_GetAttrString(module, import->name);
     Py_DECREF(module);
     return *FIELD(state, import->offset) == NULL ? -1 : 0;
 }
@@ -105,7 +115,8 @@ execute(PyObject *module)
     struct state *const state = state_of_module(module);
 
     if (fill_state(state) < 0 || iora__handle_add_types(module, state) < 0 ||
-        iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 || iora__loop_add_type(module, state) < 0 ||
+        iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
+        iora__loop_add_type(module, state) < 0 ||
         PyModule_AddType(module, state->handle_type) < 0 ||
         PyModule_AddType(module, state->timer_type) < 0)
         return -1;

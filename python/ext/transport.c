@@ -45,8 +45,7 @@ struct gather {
 };
 
 struct TransportObject {
-    PyObject_HEAD
-    LoopObject *loop;
+    PyObject_HEAD LoopObject *loop;
     PyObject *protocol; /* NULL once lost */
     PyObject *sock;     /* NULL once closed */
     PyObject *extra;
@@ -109,11 +108,11 @@ tell_handler(TransportObject *transport, const char *message, PyObject *exceptio
     PyObject *const details = Py_BuildValue(
         "{s:s,s:O,s:O,s:O}", "message", message, "exception", exception, "transport", transport,
         "protocol", transport->protocol != NULL ? transport->protocol : Py_None);
-    PyObject *const result =
-        details == NULL ? NULL
-                        : PyObject_CallMethodOneArg((PyObject *)transport->loop,
-                                                    transport->loop->state->str_call_exception_handler,
-                                                    details);
+    PyObject *const result = details == NULL
+                                 ? NULL
+                                 : PyObject_CallMethodOneArg(
+                                       (PyObject *)transport->loop,
+                                       transport->loop->state->str_call_exception_handler, details);
 
     Py_XDECREF(details);
     if (result == NULL)
@@ -964,8 +963,8 @@ begin(TransportObject *transport, PyObject *waiter)
         return -1;
     if (waiter == Py_None)
         return 0;
-    return call_soon(transport, Py_NewRef(transport->loop->state->set_result_unless_cancelled), wake,
-                     2);
+    return call_soon(transport, Py_NewRef(transport->loop->state->set_result_unless_cancelled),
+                     wake, 2);
 }
 
 static int
@@ -1034,7 +1033,8 @@ iora__loop_make_transport(LoopObject *loop, PyObject *const *args, Py_ssize_t n)
     }
     if (iora__loop_check_closed(loop) < 0)
         return NULL;
-    transport = (TransportObject *)loop->state->transport_type->tp_alloc(loop->state->transport_type, 0);
+    transport =
+        (TransportObject *)loop->state->transport_type->tp_alloc(loop->state->transport_type, 0);
     if (transport == NULL)
         return NULL;
     transport->loop = (LoopObject *)Py_NewRef((PyObject *)loop);
@@ -1173,12 +1173,13 @@ static PyMemberDef transport_members[] = {
 
 #define METHOD(name, flags, text)                                                                  \
     {                                                                                              \
-        #name, (PyCFunction)(void (*)(void))transport_##name, flags, PyDoc_STR(text)               \
+#name, (PyCFunction)(void (*)(void))transport_##name, flags, PyDoc_STR(text)               \
     }
 #define KEYWORDS (METH_VARARGS | METH_KEYWORDS)
 
 static PyMethodDef transport_methods[] = {
-    METHOD(write, METH_O, "write($self, data, /)\n--\n\nSend bytes: at once, or as soon as may be."),
+    METHOD(write, METH_O,
+           "write($self, data, /)\n--\n\nSend bytes: at once, or as soon as may be."),
     METHOD(writelines, METH_O, "writelines($self, list_of_data, /)\n--\n\nSend several pieces."),
     METHOD(write_eof, METH_NOARGS, "write_eof($self, /)\n--\n\nEnd the sending side."),
     METHOD(can_write_eof, METH_NOARGS, "can_write_eof($self, /)\n--\n\n"),
