@@ -18,10 +18,10 @@ state_of_module(PyObject *module)
 }
 
 /* The first class on the way up that we made knows its module. */
-struct state *
-iora__state_of(PyTypeObject *type)
+PyObject *
+iora__module_of(PyTypeObject *type)
 {
-    return state_of_module(PyType_GetModuleByDef(type, &iora__module));
+    return PyType_GetModuleByDef(type, &iora__module);
 }
 
 struct import {
@@ -143,6 +143,8 @@ clear(PyObject *module)
 {
     struct state *const state = state_of_module(module);
 
+    state->is_gone = true;
+    iora__free_list_clear(state); /* while there are types to ask how */
     Py_CLEAR(state->handle_type);
     Py_CLEAR(state->timer_type);
     Py_CLEAR(state->loop_type);
@@ -162,8 +164,6 @@ free_module(void *module)
     for (size_t i = 0; i < COUNT(names); i++)
         Py_CLEAR(*FIELD(state, names[i].offset));
     Py_CLEAR(state->task_keywords);
-    iora__free_list_clear(state);
-    state->is_gone = true;
 }
 
 static PyModuleDef_Slot slots[] = {

@@ -45,7 +45,8 @@ struct gather {
 };
 
 struct TransportObject {
-    PyObject_HEAD LoopObject *loop;
+    PyObject_HEAD
+    LoopObject *loop;
     PyObject *protocol; /* NULL once lost */
     PyObject *sock;     /* NULL once closed */
     PyObject *extra;
@@ -1084,8 +1085,7 @@ iora__loop_drop_transports(LoopObject *loop)
         Py_INCREF(transport);
         stop_op(transport, &transport->recv, &transport->is_receiving);
         stop_op(transport, &transport->send, &transport->is_sending);
-        if (iora__loop_is_forked(loop->core) ? close_socket(transport) < 0
-                                             : !give_back(transport))
+        if (iora__loop_is_forked(loop->core) ? close_socket(transport) < 0 : !give_back(transport))
             PyErr_WriteUnraisable((PyObject *)transport);
         Py_DECREF(transport);
     }

@@ -184,6 +184,22 @@ def test_asynchronous_generators_are_closed_at_the_end():
     assert seen == ["closed"]
 
 
+def test_the_module_goes_with_its_last_user():
+    done = python("-X", "dev", "-c", textwrap.dedent("""
+        import asyncio, gc, sys, weakref
+        import iora
+        iora.run(asyncio.sleep(0.001))
+        module = weakref.ref(sys.modules["iora._c"])
+        for name in [name for name in sys.modules if name.partition(".")[0] == "iora"]:
+            del sys.modules[name]
+        del iora
+        gc.collect()
+        gc.collect()
+        print(module())
+        """))
+    assert done.stdout == "None\n", done.stdout + done.stderr
+
+
 def test_hooks_for_generators_come_back(loop):
     hooks = sys.get_asyncgen_hooks()
     loop.run_until_complete(asyncio.sleep(0))
