@@ -233,7 +233,8 @@ iora__loop_enter(iora_loop *loop)
         return IORA_E_FORKED;
     if ((rc = iora__loop_check(loop, "running the loop")) < 0)
         return rc;
-    if (iora__running != NULL || loop->running)
+    /* In a forked child nothing runs the parent's loop, though its thread was in the middle of it. */
+    if (loop->running || (iora__running != NULL && !iora__loop_is_forked(iora__running)))
         return -EBUSY;
     loop->running = true;
     loop->thread = pthread_self();
@@ -419,16 +420,22 @@ drain_one_by_one(iora_loop *loop)
     }
 }
 
-static void
-drain(iora_loop *loop)
+void
+iora__loop_begin_slice(iora_loop *loop)
 {
     loop->callbacks_began_ns = 0;
     loop->callbacks_run = 0;
+    loop->slice = IORA__SLICE;
+}
+
+static void
+drain(iora_loop *loop)
+{
+    iora__loop_begin_slice(loop);
     if (loop->shuffled || loop->debug) {
         drain_one_by_one(loop);
         return;
     }
-    loop->slice = IORA__SLICE;
     while (!iora__list_is_empty(&loop->ready._link) && loop->slice > 0) {
         struct iora__ready *const ready = next_ready(loop);
 

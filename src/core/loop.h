@@ -123,6 +123,8 @@ int iora__op_cancel(iora_loop *loop, struct iora__op *op);
 /* In debug mode: tell the log hook of a callback or task that kept the loop from turning. */
 void iora__loop_note_duration(iora_loop *loop, int64_t began_ns, const char *what, const void *at);
 
+/* What may run before the next poll begins anew: for a guest's drain, which ends when `slice` is used up. */
+void iora__loop_begin_slice(iora_loop *loop);
 /* Count a callback against the slice; every eighth one looks at the clock. */
 void iora__loop_count_callback(iora_loop *loop);
 

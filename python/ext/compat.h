@@ -1,0 +1,39 @@
+/* ext/compat.h -- what differs between the versions of CPython.
+ */
+#ifndef IORA_EXT_COMPAT_H
+#define IORA_EXT_COMPAT_H
+
+#include <Python.h>
+
+/* The exception that is set, taken: a new reference, with its traceback. */
+static inline PyObject *
+iora__take_exception(void)
+{
+#if PY_VERSION_HEX >= 0x030c0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *traceback;
+
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL)
+        (void)PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+#endif
+}
+
+/* Set it again; steals the reference. */
+static inline void
+iora__raise_exception(PyObject *exception)
+{
+#if PY_VERSION_HEX >= 0x030c0000
+    PyErr_SetRaisedException(exception);
+#else
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception,
+                  PyException_GetTraceback(exception));
+#endif
+}
+
+#endif

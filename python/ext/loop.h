@@ -1,0 +1,109 @@
+/* ext/loop.h -- the loop that asyncio sees (theory in loop.c). */
+#ifndef IORA_EXT_LOOP_H
+#define IORA_EXT_LOOP_H
+
+#include <Python.h>
+
+#include "core/loop.h"
+#include "ext/handle.h"
+#include "ext/ring.h"
+
+struct state;
+struct watch;
+
+/* Who has to do with a descriptor. */
+struct descriptor {
+    struct watch *watch;
+    PyObject *transport; /* its owner; borrowed */
+};
+
+typedef struct LoopObject {
+    PyObject_HEAD
+    PyObject *module; /* whose state this is: it must not go before us */
+    struct state *state;
+    iora_loop *core; /* NULL once closed */
+    struct iora__guest guest;
+
+    struct ring ready;
+    size_t batch;                   /* so many at the head of the ring are this batch's */
+    struct iora__link timers;       /* TimerObjects that are to come */
+    struct iora__link transports;   /* that are open */
+    struct descriptor *descriptors; /* by number */
+    size_t n_descriptors;
+    PyObject *kept; /* an exception that must leave the loop at the drain */
+
+    PyThreadState *released; /* while the loop waits without the GIL */
+    bool is_blocked;
+    bool is_woken; /* since it blocked */
+    bool is_running;
+    bool is_stopping;
+    bool debug;
+    bool call_at_is_ours; /* nobody overrides it */
+    unsigned long thread_id;
+    int signal_fds[2]; /* where the interpreter writes that a signal has come; -1 until needed */
+    iora_watcher signal_watcher;
+
+    double slow_callback_duration;
+    PyObject *current_handle; /* in debug mode, borrowed from the drain */
+    PyObject *exception_handler;
+    PyObject *task_factory;
+    PyObject *default_executor;
+    PyObject *asyncgens;
+    char asyncgens_shutdown_called;
+    char executor_shutdown_called;
+    bool tracks_origins;
+    int saved_origin_depth;
+} LoopObject;
+
+int iora__loop_add_type(PyObject *module, struct state *state);
+
+/* An exception for a code of the core's. Returns -1. */
+int iora__raise(int code);
+
+/* -1 with RuntimeError if the loop is closed. */
+int iora__loop_check_closed(LoopObject *loop);
+
+/* Make a handle ready; steals the reference. */
+int iora__loop_push(LoopObject *loop, HandleObject *handle);
+
+/* A timer that is to come no more: the loop's reference goes. */
+void iora__loop_drop_timer(LoopObject *loop, TimerObject *timer);
+
+/* Have a place for this descriptor in the table; -1 with MemoryError. */
+int iora__loop_make_room(LoopObject *loop, int fd);
+
+/* Keep the exception that is set, to leave the loop with; the first one counts. And the other way round: -1 if
+ * there was one, which is set. */
+void iora__loop_keep_exception(LoopObject *loop);
+int iora__loop_raise_kept(LoopObject *loop);
+
+/* ext/run.c */
+PyObject *iora__loop_run_forever(LoopObject *loop, PyObject *unused);
+PyObject *iora__loop_set_origin_tracking(LoopObject *loop, PyObject *enabled);
+void iora__loop_wake(LoopObject *loop);
+/* What the backend calls begins with this, if it touches anything of Python's. */
+void iora__loop_take_gil(LoopObject *loop);
+void iora__loop_close_signal_fds(LoopObject *loop);
+void iora__loop_init_guest(LoopObject *loop);
+
+/* ext/schedule.c */
+PyObject *iora__loop_call_soon(LoopObject *loop, PyObject *const *args, Py_ssize_t n,
+                               PyObject *names);
+PyObject *iora__loop_call_soon_threadsafe(LoopObject *loop, PyObject *const *args, Py_ssize_t n,
+                                          PyObject *names);
+PyObject *iora__loop_call_later(LoopObject *loop, PyObject *const *args, Py_ssize_t n,
+                                PyObject *names);
+PyObject *iora__loop_call_at(LoopObject *loop, PyObject *const *args, Py_ssize_t n,
+                             PyObject *names);
+/* In debug mode: what a callback must be. */
+int iora__loop_check_callback(LoopObject *loop, PyObject *callback, const char *method);
+
+/* ext/watch.c */
+PyObject *iora__loop_add_reader(LoopObject *loop, PyObject *const *args, Py_ssize_t n);
+PyObject *iora__loop_add_writer(LoopObject *loop, PyObject *const *args, Py_ssize_t n);
+PyObject *iora__loop_remove_reader(LoopObject *loop, PyObject *fd);
+PyObject *iora__loop_remove_writer(LoopObject *loop, PyObject *fd);
+void iora__loop_drop_watches(LoopObject *loop);
+int iora__loop_traverse_watches(LoopObject *loop, visitproc visit, void *arg);
+
+#endif

@@ -1,0 +1,197 @@
+/* ext/module.c -- iora._c: the types in C, for iora's Python files to build on.
+ *
+ * Made in two phases, with a state for each interpreter (state.h) and no globals: each subinterpreter has a
+ * module of its own, also under a GIL of its own (3.12). A free-threaded interpreter is told to keep the GIL.
+ */
+#include "ext/attempt.h"
+#include "ext/handle.h"
+#include "ext/loop.h"
+#include "ext/state.h"
+#include "ext/transport.h"
+
+#include <stddef.h>
+
+static struct state *
+state_of_module(PyObject *module)
+{
+    return PyModule_GetState(module);
+}
+
+/* The first class on the way up that we made knows its module. */
+PyObject *
+iora__module_of(PyTypeObject *type)
+{
+    return PyType_GetModuleByDef(type, &iora__module);
+}
+
+struct import {
+    const char *module, *name; /* no name: the module itself */
+    size_t offset;
+};
+
+#define IMPORT(module, name, field)                                                                \
+    {                                                                                              \
+        module, name, offsetof(struct state, field)                                                \
+    }
+
+static const struct import imports[] = {
+    IMPORT("asyncio.events", "Handle", asyncio_handle),
+    IMPORT("asyncio.events", "TimerHandle", asyncio_timer),
+    IMPORT("asyncio.events", NULL, events),
+    IMPORT("asyncio.tasks", NULL, tasks),
+    IMPORT("asyncio.format_helpers", NULL, format_helpers),
+    IMPORT("asyncio.log", "logger", logger),
+    IMPORT("asyncio.futures", "Future", future_type),
+    IMPORT("asyncio.coroutines", "_is_debug_mode", is_debug_mode),
+    IMPORT("asyncio.coroutines", "iscoroutine", iscoroutine),
+    IMPORT("asyncio.coroutines", "iscoroutinefunction", iscoroutinefunction),
+    IMPORT("asyncio.futures", "_set_result_unless_cancelled", set_result_unless_cancelled),
+    IMPORT("asyncio.protocols", "BufferedProtocol", buffered_protocol),
+    IMPORT("asyncio.transports", "Transport", asyncio_transport),
+    IMPORT("asyncio.trsock", "TransportSocket", transport_socket),
+    IMPORT("weakref", "WeakSet", weak_set),
+};
+
+struct name {
+    const char *text;
+    size_t offset;
+};
+
+#define NAME(text)                                                                                 \
+    {                                                                                              \
+#text, offsetof(struct state, str_##text)                                                  \
+    }
+
+static const struct name names[] = {
+    NAME(call_exception_handler),
+    NAME(call_at),
+    NAME(done),
+    NAME(set_result),
+    NAME(set_exception),
+    NAME(Task),
+    NAME(connection_lost),
+    NAME(data_received),
+    NAME(eof_received),
+    NAME(get_buffer),
+    NAME(buffer_updated),
+    NAME(pause_writing),
+    NAME(resume_writing),
+};
+
+#define FIELD(state, offset) ((PyObject **)(void *)((char *)(state) + (offset)))
+#define COUNT(table)         (sizeof(table) / sizeof *(table))
+
+static int
+import_one(struct state *state, const struct import *import)
+{
+    PyObject *const module = PyImport_ImportModule(import->module);
+
+    if (module == NULL)
+        return -1;
+    *FIELD(state, import->offset) =
+        import->name == NULL ? Py_NewRef(module) : PyObject_GetAttrString(module, import->name);
+    Py_DECREF(module);
+    return *FIELD(state, import->offset) == NULL ? -1 : 0;
+}
+
+static int
+fill_state(struct state *state)
+{
+    for (size_t i = 0; i < COUNT(imports); i++) {
+        if (import_one(state, &imports[i]) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < COUNT(names); i++) {
+        if ((*FIELD(state, names[i].offset) = PyUnicode_InternFromString(names[i].text)) == NULL)
+            return -1;
+    }
+    state->task_keywords = Py_BuildValue("(s)", "loop");
+    return state->task_keywords == NULL ? -1 : 0;
+}
+
+static int
+execute(PyObject *module)
+{
+    struct state *const state = state_of_module(module);
+
+    if (fill_state(state) < 0 || iora__handle_add_types(module, state) < 0 ||
+        iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
+        iora__loop_add_type(module, state) < 0 ||
+        PyModule_AddType(module, state->handle_type) < 0 ||
+        PyModule_AddType(module, state->timer_type) < 0)
+        return -1;
+    return 0;
+}
+
+static int
+traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct state *const state = state_of_module(module);
+
+    Py_VISIT(state->handle_type);
+    Py_VISIT(state->timer_type);
+    Py_VISIT(state->loop_type);
+    Py_VISIT(state->attempt_type);
+    Py_VISIT(state->transport_type);
+    for (size_t i = 0; i < COUNT(imports); i++)
+        Py_VISIT(*FIELD(state, imports[i].offset));
+    return 0;
+}
+
+static int
+clear(PyObject *module)
+{
+    struct state *const state = state_of_module(module);
+
+    state->is_gone = true;
+    iora__free_list_clear(state); /* while there are types to ask how */
+    Py_CLEAR(state->handle_type);
+    Py_CLEAR(state->timer_type);
+    Py_CLEAR(state->loop_type);
+    Py_CLEAR(state->attempt_type);
+    Py_CLEAR(state->transport_type);
+    for (size_t i = 0; i < COUNT(imports); i++)
+        Py_CLEAR(*FIELD(state, imports[i].offset));
+    return 0;
+}
+
+static void
+free_module(void *module)
+{
+    struct state *const state = state_of_module(module);
+
+    (void)clear(module);
+    for (size_t i = 0; i < COUNT(names); i++)
+        Py_CLEAR(*FIELD(state, names[i].offset));
+    Py_CLEAR(state->task_keywords);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+#if PY_VERSION_HEX >= 0x030c0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030d0000
+    {Py_mod_gil, Py_MOD_GIL_USED},
+#endif
+    {0},
+};
+
+struct PyModuleDef iora__module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "iora._c",
+    .m_doc = PyDoc_STR("What iora has in C."),
+    .m_size = sizeof(struct state),
+    .m_slots = slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
+    .m_free = free_module,
+};
+
+PyMODINIT_FUNC PyInit__c(void);
+
+PyMODINIT_FUNC
+PyInit__c(void)
+{
+    return PyModuleDef_Init(&iora__module);
+}
