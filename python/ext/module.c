@@ -5,10 +5,15 @@
  */
 #include "ext/attempt.h"
 #include "ext/awaitable.h"
+#include "ext/barrier.h"
+#include "ext/condition.h"
 #include "ext/event.h"
 #include "ext/function.h"
 #include "ext/handle.h"
+#include "ext/lock.h"
 #include "ext/loop.h"
+#include "ext/queue.h"
+#include "ext/semaphore.h"
 #include "ext/state.h"
 
 #include <stddef.h>
@@ -50,6 +55,12 @@ static const struct import imports[] = {
     IMPORT("asyncio.coroutines", "iscoroutinefunction", iscoroutinefunction),
     IMPORT("weakref", "WeakSet", weak_set),
     IMPORT("collections", "deque", deque),
+    IMPORT("heapq", "heappush", heappush),
+    IMPORT("heapq", "heappop", heappop),
+    IMPORT("asyncio.exceptions", "CancelledError", cancelled_error),
+    IMPORT("asyncio.exceptions", "BrokenBarrierError", broken_barrier_error),
+    IMPORT("asyncio.queues", "QueueEmpty", queue_empty),
+    IMPORT("asyncio.queues", "QueueFull", queue_full),
 };
 
 struct name {
@@ -65,8 +76,9 @@ struct name {
 static const struct name names[] = {
     NAME(call_exception_handler), NAME(call_at), NAME(done), NAME(set_result),
     NAME(set_exception),          NAME(Task),
-    NAME(append),   NAME(cancelled), NAME(close), NAME(create_future),
-    NAME(popleft),  NAME(remove),    NAME(throw),
+    NAME(_get), NAME(_put), NAME(acquire), NAME(append), NAME(cancel), NAME(cancelled), NAME(close),
+    NAME(create_future), NAME(empty), NAME(full), NAME(get_nowait), NAME(locked), NAME(pop),
+    NAME(popleft), NAME(put_nowait), NAME(qsize), NAME(release), NAME(remove), NAME(throw), NAME(wait),
 };
 
 #define FIELD(state, offset) ((PyObject **)(void *)((char *)(state) + (offset)))
@@ -110,29 +122,50 @@ execute(PyObject *module)
         iora__attempt_add_type(module, state) < 0 || iora__loop_add_type(module, state) < 0 ||
         iora__awaitable_add_types(module, state) < 0 ||
         iora__function_add_type(module, state) < 0 ||
-        iora__event_add_type(module, state) < 0 ||
+        iora__event_add_type(module, state) < 0 || iora__lock_add_type(module, state) < 0 ||
+        iora__condition_add_type(module, state) < 0 ||
+        iora__semaphore_add_types(module, state) < 0 ||
+        iora__barrier_add_type(module, state) < 0 || iora__queue_add_types(module, state) < 0 ||
         PyModule_AddType(module, state->handle_type) < 0 ||
         PyModule_AddType(module, state->timer_type) < 0)
         return -1;
     return 0;
 }
 
+/* What else the state holds. */
+#define HELD(field) offsetof(struct state, field)
+
+static const size_t held[] = {
+    HELD(handle_type),
+    HELD(timer_type),
+    HELD(loop_type),
+    HELD(attempt_type),
+    HELD(awaitable_type),
+    HELD(stop_type),
+    HELD(ready),
+    HELD(function_type),
+    HELD(coroutine_mark),
+    HELD(mark_function),
+    HELD(event_type),
+    HELD(lock_type),
+    HELD(condition_type),
+    HELD(semaphore_type),
+    HELD(queue_types[0]),
+    HELD(queue_types[1]),
+    HELD(queue_types[2]),
+    HELD(public_event),
+    HELD(public_lock),
+    HELD(public_condition),
+    HELD(queue_shut_down),
+};
+
 static int
 traverse(PyObject *module, visitproc visit, void *arg)
 {
     struct state *const state = state_of_module(module);
 
-    Py_VISIT(state->handle_type);
-    Py_VISIT(state->timer_type);
-    Py_VISIT(state->loop_type);
-    Py_VISIT(state->attempt_type);
-    Py_VISIT(state->awaitable_type);
-    Py_VISIT(state->stop_type);
-    Py_VISIT(state->ready);
-    Py_VISIT(state->function_type);
-    Py_VISIT(state->coroutine_mark);
-    Py_VISIT(state->mark_function);
-    Py_VISIT(state->event_type);
+    for (size_t i = 0; i < COUNT(held); i++)
+        Py_VISIT(*FIELD(state, held[i]));
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_VISIT(*FIELD(state, imports[i].offset));
     return 0;
@@ -143,17 +176,8 @@ clear(PyObject *module)
 {
     struct state *const state = state_of_module(module);
 
-    Py_CLEAR(state->handle_type);
-    Py_CLEAR(state->timer_type);
-    Py_CLEAR(state->loop_type);
-    Py_CLEAR(state->attempt_type);
-    Py_CLEAR(state->awaitable_type);
-    Py_CLEAR(state->stop_type);
-    Py_CLEAR(state->ready);
-    Py_CLEAR(state->function_type);
-    Py_CLEAR(state->coroutine_mark);
-    Py_CLEAR(state->mark_function);
-    Py_CLEAR(state->event_type);
+    for (size_t i = 0; i < COUNT(held); i++)
+        Py_CLEAR(*FIELD(state, held[i]));
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_CLEAR(*FIELD(state, imports[i].offset));
     return 0;
