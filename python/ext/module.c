@@ -15,6 +15,7 @@
 #include "ext/queue.h"
 #include "ext/semaphore.h"
 #include "ext/state.h"
+#include "ext/transport.h"
 
 #include <stddef.h>
 
@@ -44,8 +45,7 @@ struct import {
 static const struct import imports[] = {
     IMPORT("asyncio.events", "Handle", asyncio_handle),
     IMPORT("asyncio.events", "TimerHandle", asyncio_timer),
-    IMPORT("asyncio.events", "_set_running_loop", set_running_loop),
-    IMPORT("asyncio.events", "_get_running_loop", get_running_loop),
+    IMPORT("asyncio.events", NULL, events),
     IMPORT("asyncio.tasks", NULL, tasks),
     IMPORT("asyncio.format_helpers", NULL, format_helpers),
     IMPORT("asyncio.log", "logger", logger),
@@ -53,6 +53,10 @@ static const struct import imports[] = {
     IMPORT("asyncio.coroutines", "_is_debug_mode", is_debug_mode),
     IMPORT("asyncio.coroutines", "iscoroutine", iscoroutine),
     IMPORT("asyncio.coroutines", "iscoroutinefunction", iscoroutinefunction),
+    IMPORT("asyncio.futures", "_set_result_unless_cancelled", set_result_unless_cancelled),
+    IMPORT("asyncio.protocols", "BufferedProtocol", buffered_protocol),
+    IMPORT("asyncio.transports", "Transport", asyncio_transport),
+    IMPORT("asyncio.trsock", "TransportSocket", transport_socket),
     IMPORT("weakref", "WeakSet", weak_set),
     IMPORT("collections", "deque", deque),
     IMPORT("heapq", "heappush", heappush),
@@ -70,15 +74,43 @@ struct name {
 
 #define NAME(text)                                                                                 \
     {                                                                                              \
-        #text, offsetof(struct state, str_##text)                                                  \
+#text, offsetof(struct state, str_##text)                                                  \
     }
 
 static const struct name names[] = {
-    NAME(call_exception_handler), NAME(call_at), NAME(done), NAME(set_result),
-    NAME(set_exception),          NAME(Task),
-    NAME(_get), NAME(_put), NAME(acquire), NAME(append), NAME(cancel), NAME(cancelled), NAME(close),
-    NAME(create_future), NAME(empty), NAME(full), NAME(get_nowait), NAME(locked), NAME(pop),
-    NAME(popleft), NAME(put_nowait), NAME(qsize), NAME(release), NAME(remove), NAME(throw), NAME(wait),
+    NAME(call_exception_handler),
+    NAME(call_at),
+    NAME(done),
+    NAME(set_result),
+    NAME(set_exception),
+    NAME(Task),
+    NAME(connection_lost),
+    NAME(data_received),
+    NAME(eof_received),
+    NAME(get_buffer),
+    NAME(buffer_updated),
+    NAME(pause_writing),
+    NAME(resume_writing),
+    NAME(_get),
+    NAME(_put),
+    NAME(acquire),
+    NAME(append),
+    NAME(cancel),
+    NAME(cancelled),
+    NAME(close),
+    NAME(create_future),
+    NAME(empty),
+    NAME(full),
+    NAME(get_nowait),
+    NAME(locked),
+    NAME(pop),
+    NAME(popleft),
+    NAME(put_nowait),
+    NAME(qsize),
+    NAME(release),
+    NAME(remove),
+    NAME(throw),
+    NAME(wait),
 };
 
 #define FIELD(state, offset) ((PyObject **)(void *)((char *)(state) + (offset)))
@@ -91,9 +123,8 @@ import_one(struct state *state, const struct import *import)
 
     if (module == NULL)
         return -1;
-    *FIELD(state, import->offset) = import->name == NULL
-                                        ? Py_NewRef(module)
-                                        : PyObject_GetAttrString(module, import->name);
+    *FIELD(state, import->offset) =
+        import->name == NULL ? Py_NewRef(module) : PyObject_GetAttrString(module, import->name);
     Py_DECREF(module);
     return *FIELD(state, import->offset) == NULL ? -1 : 0;
 }
@@ -119,7 +150,8 @@ execute(PyObject *module)
     struct state *const state = state_of_module(module);
 
     if (fill_state(state) < 0 || iora__handle_add_types(module, state) < 0 ||
-        iora__attempt_add_type(module, state) < 0 || iora__loop_add_type(module, state) < 0 ||
+        iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
+        iora__loop_add_type(module, state) < 0 ||
         iora__awaitable_add_types(module, state) < 0 ||
         iora__function_add_type(module, state) < 0 ||
         iora__event_add_type(module, state) < 0 || iora__lock_add_type(module, state) < 0 ||
@@ -140,6 +172,7 @@ static const size_t held[] = {
     HELD(timer_type),
     HELD(loop_type),
     HELD(attempt_type),
+    HELD(transport_type),
     HELD(awaitable_type),
     HELD(stop_type),
     HELD(ready),

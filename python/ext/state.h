@@ -28,6 +28,7 @@ struct state {
     PyTypeObject *timer_type;
     PyTypeObject *loop_type;
     PyTypeObject *attempt_type;
+    PyTypeObject *transport_type;
     struct free_list handles;
     struct free_list timers;
     PyTypeObject *awaitable_type; /* awaitable.c */
@@ -46,11 +47,11 @@ struct state {
 
     PyObject *asyncio_handle; /* what ours say they are instances of */
     PyObject *asyncio_timer;
+    PyObject *asyncio_transport;
     PyObject *tasks;          /* asyncio.tasks: its Task is looked up at each call */
     PyObject *format_helpers; /* asyncio.format_helpers */
     PyObject *logger;         /* asyncio's */
-    PyObject *set_running_loop;
-    PyObject *get_running_loop;
+    PyObject *events;         /* asyncio.events */
     PyObject *future_type;
     PyObject *is_debug_mode;
     PyObject *iscoroutine;
@@ -58,9 +59,13 @@ struct state {
     PyObject *weak_set;
     PyObject *deque, *heappush, *heappop;
     PyObject *cancelled_error, *broken_barrier_error, *queue_empty, *queue_full;
+    PyObject *set_result_unless_cancelled; /* asyncio.futures' */
+    PyObject *transport_socket;            /* asyncio.trsock's */
+    PyObject *buffered_protocol;
 
     PyObject *str_call_exception_handler, *str_call_at, *str_done, *str_set_result,
-        *str_set_exception, *str_Task;
+        *str_set_exception, *str_Task, *str_connection_lost, *str_data_received, *str_eof_received,
+        *str_get_buffer, *str_buffer_updated, *str_pause_writing, *str_resume_writing;
     PyObject *str__get, *str__put, *str_acquire, *str_append, *str_cancel, *str_cancelled, *str_close,
         *str_create_future, *str_empty, *str_full, *str_get_nowait, *str_locked, *str_pop, *str_popleft,
         *str_put_nowait, *str_qsize, *str_release, *str_remove, *str_throw, *str_wait;

@@ -4,6 +4,8 @@ import asyncio
 
 from . import _c
 
+__all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "Semaphore"]
+
 
 class Lock(_c.Lock, asyncio.Lock):
     """asyncio.Lock in C."""

@@ -4,6 +4,8 @@ import asyncio
 
 from . import _c
 
+__all__ = ["LifoQueue", "PriorityQueue", "Queue", "QueueShutDown"]
+
 try:
     from asyncio import QueueShutDown
 except ImportError:  # before 3.13
