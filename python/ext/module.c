@@ -92,6 +92,7 @@ static const struct name names[] = {
     NAME(pause_writing),
     NAME(resume_writing),
     NAME(_get),
+    NAME(_get_running_loop),
     NAME(_put),
     NAME(acquire),
     NAME(append),

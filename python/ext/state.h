@@ -66,7 +66,7 @@ struct state {
     PyObject *str_call_exception_handler, *str_call_at, *str_done, *str_set_result,
         *str_set_exception, *str_Task, *str_connection_lost, *str_data_received, *str_eof_received,
         *str_get_buffer, *str_buffer_updated, *str_pause_writing, *str_resume_writing;
-    PyObject *str__get, *str__put, *str_acquire, *str_append, *str_cancel, *str_cancelled, *str_close,
+    PyObject *str__get, *str__get_running_loop, *str__put, *str_acquire, *str_append, *str_cancel, *str_cancelled, *str_close,
         *str_create_future, *str_empty, *str_full, *str_get_nowait, *str_locked, *str_pop, *str_popleft,
         *str_put_nowait, *str_qsize, *str_release, *str_remove, *str_throw, *str_wait;
     PyObject *task_keywords; /* ("loop",) */
