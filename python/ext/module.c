@@ -26,10 +26,10 @@ state_of_module(PyObject *module)
 }
 
 /* The first class on the way up that we made knows its module. */
-struct state *
-iora__state_of(PyTypeObject *type)
+PyObject *
+iora__module_of(PyTypeObject *type)
 {
-    return state_of_module(PyType_GetModuleByDef(type, &iora__module));
+    return PyType_GetModuleByDef(type, &iora__module);
 }
 
 struct import {
@@ -151,6 +151,7 @@ execute(PyObject *module)
 {
     struct state *const state = state_of_module(module);
 
+    state->module = module;
     if (fill_state(state) < 0 || iora__handle_add_types(module, state) < 0 ||
         iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
         iora__loop_add_type(module, state) < 0 ||
@@ -211,6 +212,9 @@ clear(PyObject *module)
 {
     struct state *const state = state_of_module(module);
 
+    state->is_gone = true;
+    iora__free_list_clear(state); /* while there are types to ask how */
+    iora__awaitable_free_list_clear(state);
     for (size_t i = 0; i < COUNT(held); i++)
         Py_CLEAR(*FIELD(state, held[i]));
     for (size_t i = 0; i < COUNT(imports); i++)
@@ -227,9 +231,6 @@ free_module(void *module)
     for (size_t i = 0; i < COUNT(names); i++)
         Py_CLEAR(*FIELD(state, names[i].offset));
     Py_CLEAR(state->task_keywords);
-    iora__free_list_clear(state);
-    iora__awaitable_free_list_clear(state);
-    state->is_gone = true;
 }
 
 static PyModuleDef_Slot slots[] = {
