@@ -4,6 +4,9 @@
  * module of its own, also under a GIL of its own (3.12). A free-threaded interpreter is told to keep the GIL.
  */
 #include "ext/attempt.h"
+#include "ext/awaitable.h"
+#include "ext/event.h"
+#include "ext/function.h"
 #include "ext/handle.h"
 #include "ext/loop.h"
 #include "ext/state.h"
@@ -46,6 +49,7 @@ static const struct import imports[] = {
     IMPORT("asyncio.coroutines", "iscoroutine", iscoroutine),
     IMPORT("asyncio.coroutines", "iscoroutinefunction", iscoroutinefunction),
     IMPORT("weakref", "WeakSet", weak_set),
+    IMPORT("collections", "deque", deque),
 };
 
 struct name {
@@ -61,6 +65,8 @@ struct name {
 static const struct name names[] = {
     NAME(call_exception_handler), NAME(call_at), NAME(done), NAME(set_result),
     NAME(set_exception),          NAME(Task),
+    NAME(append),   NAME(cancelled), NAME(close), NAME(create_future),
+    NAME(popleft),  NAME(remove),    NAME(throw),
 };
 
 #define FIELD(state, offset) ((PyObject **)(void *)((char *)(state) + (offset)))
@@ -102,6 +108,9 @@ execute(PyObject *module)
 
     if (fill_state(state) < 0 || iora__handle_add_types(module, state) < 0 ||
         iora__attempt_add_type(module, state) < 0 || iora__loop_add_type(module, state) < 0 ||
+        iora__awaitable_add_types(module, state) < 0 ||
+        iora__function_add_type(module, state) < 0 ||
+        iora__event_add_type(module, state) < 0 ||
         PyModule_AddType(module, state->handle_type) < 0 ||
         PyModule_AddType(module, state->timer_type) < 0)
         return -1;
@@ -117,6 +126,13 @@ traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->timer_type);
     Py_VISIT(state->loop_type);
     Py_VISIT(state->attempt_type);
+    Py_VISIT(state->awaitable_type);
+    Py_VISIT(state->stop_type);
+    Py_VISIT(state->ready);
+    Py_VISIT(state->function_type);
+    Py_VISIT(state->coroutine_mark);
+    Py_VISIT(state->mark_function);
+    Py_VISIT(state->event_type);
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_VISIT(*FIELD(state, imports[i].offset));
     return 0;
@@ -131,6 +147,13 @@ clear(PyObject *module)
     Py_CLEAR(state->timer_type);
     Py_CLEAR(state->loop_type);
     Py_CLEAR(state->attempt_type);
+    Py_CLEAR(state->awaitable_type);
+    Py_CLEAR(state->stop_type);
+    Py_CLEAR(state->ready);
+    Py_CLEAR(state->function_type);
+    Py_CLEAR(state->coroutine_mark);
+    Py_CLEAR(state->mark_function);
+    Py_CLEAR(state->event_type);
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_CLEAR(*FIELD(state, imports[i].offset));
     return 0;
@@ -146,6 +169,7 @@ free_module(void *module)
         Py_CLEAR(*FIELD(state, names[i].offset));
     Py_CLEAR(state->task_keywords);
     iora__free_list_clear(state);
+    iora__awaitable_free_list_clear(state);
     state->is_gone = true;
 }
 

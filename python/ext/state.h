@@ -24,6 +24,15 @@ struct state {
     PyTypeObject *attempt_type;
     struct free_list handles;
     struct free_list timers;
+    PyTypeObject *awaitable_type; /* awaitable.c */
+    PyTypeObject *stop_type;
+    PyObject *ready;
+    struct free_list awaitables;
+    struct free_list stops;
+    PyTypeObject *function_type; /* function.c */
+    PyObject *coroutine_mark;    /* NULL where there is none */
+    PyObject *mark_function;
+    PyTypeObject *event_type;
     bool is_gone; /* the module is being torn down: nothing is kept any more */
 
     PyObject *asyncio_handle; /* what ours say they are instances of */
@@ -38,9 +47,11 @@ struct state {
     PyObject *iscoroutine;
     PyObject *iscoroutinefunction;
     PyObject *weak_set;
+    PyObject *deque;
 
     PyObject *str_call_exception_handler, *str_call_at, *str_done, *str_set_result,
         *str_set_exception, *str_Task;
+    PyObject *str_append, *str_cancelled, *str_close, *str_create_future, *str_popleft, *str_remove, *str_throw;
     PyObject *task_keywords; /* ("loop",) */
 };
 

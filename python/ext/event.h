@@ -1,0 +1,15 @@
+/* ext/event.h -- asyncio.Event in C (theory in event.c). */
+#ifndef IORA_EXT_EVENT_H
+#define IORA_EXT_EVENT_H
+
+#include "ext/sync.h"
+
+typedef struct {
+    SyncObject sync;
+    struct waiters waiters;
+    char is_set;
+} EventObject;
+
+int iora__event_add_type(PyObject *module, struct state *state);
+
+#endif
