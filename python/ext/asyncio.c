@@ -3,9 +3,8 @@
  * Futures, tasks and loops are anybody's: they are used through their public methods, which may be overridden
  * and may run any code. The caller holds what it passes. Shortcuts exist where they cannot be told from that:
  *
- *  - The loop that runs is the core's thread-local, if it is one of ours. asyncio.get_running_loop() costs a
- *    system call on 3.11 (228 ns). Who tells asyncio that no loop is running while one of ours is, is not heard
- *    here.
+ *  - The loop that runs, if it is one of ours (running.c). Who tells asyncio that no loop is running while one of
+ *    ours is, is not heard here.
  *  - What exactly _asyncio's Future or Task is has its questions answered by the C functions behind its method
  *    descriptors.
  *  - The current task is read from the dictionary that _asyncio keeps them in (up to 3.13), so who swaps tasks is
@@ -38,10 +37,11 @@ static const struct field fields[] = {
     FIELD("asyncio.futures", NULL, futures),
     FIELD("asyncio.tasks", NULL, tasks),
     FIELD("asyncio.coroutines", NULL, coroutines),
-    FIELD("asyncio.events", "_get_running_loop", running_loop),
     FIELD("asyncio.tasks", "current_task", current_task),
     FIELD("asyncio.exceptions", "CancelledError", cancelled_error),
     FIELD("asyncio.coroutines", "iscoroutine", iscoroutine),
+    FIELD("functools", "partial", partial),
+    FIELD("concurrent.futures", "Future", concurrent_future),
 };
 
 /* Those that only some versions have. */
@@ -55,7 +55,11 @@ static const struct field optional_fields[] = {
 static const size_t others[] = {
     offsetof(struct asyncio, gathering_type),  offsetof(struct asyncio, gather_done_type),
     offsetof(struct asyncio, shield_type),     offsetof(struct asyncio, task_group_type),
-    offsetof(struct asyncio, timeout_type),    offsetof(struct asyncio, names_context),
+    offsetof(struct asyncio, timeout_type),    offsetof(struct asyncio, counter_type),
+    offsetof(struct asyncio, chain_type),      offsetof(struct asyncio, completed_type),
+    offsetof(struct asyncio, timeout_class),   offsetof(struct asyncio, wake_up),
+    offsetof(struct asyncio, expire),          offsetof(struct asyncio, copy_state),
+    offsetof(struct asyncio, start_coroutine), offsetof(struct asyncio, names_context),
     offsetof(struct asyncio, names_loop),      offsetof(struct asyncio, names_msg),
 };
 
@@ -105,12 +109,12 @@ method_of(PyTypeObject *type, const char *name)
 static struct future_methods
 methods_of(PyTypeObject *type)
 {
-    return (struct future_methods){
-        method_of(type, "done"),
-        method_of(type, "cancelled"),
-        method_of(type, "exception"),
-        method_of(type, "result"),
-    };
+    return (struct future_methods){{
+        [IORA__ASK_DONE] = method_of(type, "done"),
+        [IORA__ASK_CANCELLED] = method_of(type, "cancelled"),
+        [IORA__ASK_EXCEPTION] = method_of(type, "exception"),
+        [IORA__ASK_RESULT] = method_of(type, "result"),
+    }};
 }
 
 int
@@ -163,6 +167,11 @@ iora__asyncio_clear(struct asyncio *asyncio)
         Py_CLEAR(*AT(asyncio, optional_fields[i].offset));
     for (size_t i = 0; i < COUNT(others); i++)
         Py_CLEAR(*AT(asyncio, others[i]));
+}
+
+void
+iora__asyncio_free(struct asyncio *asyncio)
+{
     for (size_t i = 0; i < COUNT(words); i++)
         Py_CLEAR(*AT(asyncio, words[i].offset));
 }
@@ -170,30 +179,9 @@ iora__asyncio_clear(struct asyncio *asyncio)
 /* ---- which loop, which task ---------------------------------------------------------------------- */
 
 PyObject *
-iora__running_loop_or_none(struct state *state)
-{
-    LoopObject *const ours = iora__running_ours(state);
-
-    return ours != NULL ? Py_NewRef((PyObject *)ours)
-                        : PyObject_CallNoArgs(state->asyncio.running_loop);
-}
-
-PyObject *
-iora__running_loop(struct state *state)
-{
-    PyObject *const loop = iora__running_loop_or_none(state);
-
-    if (loop != Py_None)
-        return loop;
-    Py_DECREF(loop);
-    PyErr_SetString(PyExc_RuntimeError, "no running event loop");
-    return NULL;
-}
-
-PyObject *
 iora__event_loop(struct state *state)
 {
-    LoopObject *const ours = iora__running_ours(state);
+    struct LoopObject *const ours = iora__running_loop_of_ours(state);
 
     return ours != NULL ? Py_NewRef((PyObject *)ours)
                         : PyObject_CallMethodNoArgs(state->asyncio.events,
@@ -250,12 +238,6 @@ iora__loop_later(struct state *state, PyObject *loop, PyObject *delay, PyObject 
 
     return PyObject_VectorcallMethod(state->asyncio.str_call_later, args,
                                      4 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-}
-
-PyObject *
-iora__loop_future(struct state *state, PyObject *loop)
-{
-    return PyObject_CallMethodNoArgs(loop, state->asyncio.str_create_future);
 }
 
 void
@@ -330,45 +312,19 @@ iora__coroutine_check(struct state *state, PyObject *object)
     return as_truth(PyObject_CallOneArg(state->asyncio.iscoroutine, object));
 }
 
-static const struct future_methods *
-known_methods(const struct state *state, PyObject *future)
-{
-    static const struct future_methods none = {0};
-
-    return Py_IS_TYPE(future, state->asyncio.task_type)     ? &state->asyncio.task_methods
-           : Py_IS_TYPE(future, state->asyncio.future_type) ? &state->asyncio.future_methods
-                                                            : &none;
-}
-
-static PyObject *
-call(PyCFunction function, PyObject *future, PyObject *name)
-{
-    return function != NULL ? function(future, NULL) : PyObject_CallMethodNoArgs(future, name);
-}
-
-int
-iora__future_is_done(struct state *state, PyObject *future)
-{
-    return as_truth(call(known_methods(state, future)->done, future, state->asyncio.str_done));
-}
-
-int
-iora__future_is_cancelled(struct state *state, PyObject *future)
-{
-    return as_truth(
-        call(known_methods(state, future)->cancelled, future, state->asyncio.str_cancelled));
-}
-
 PyObject *
-iora__future_exception(struct state *state, PyObject *future)
+iora__future_ask(const struct state *state, PyObject *future, enum iora__question question)
 {
-    return call(known_methods(state, future)->exception, future, state->asyncio.str_exception);
-}
+    PyObject *const names[] = {state->asyncio.str_done, state->asyncio.str_cancelled,
+                               state->asyncio.str_exception, state->asyncio.str_result};
+    PyCFunction function = NULL;
 
-PyObject *
-iora__future_result(struct state *state, PyObject *future)
-{
-    return call(known_methods(state, future)->result, future, state->asyncio.str_result);
+    if (Py_IS_TYPE(future, state->asyncio.task_type))
+        function = state->asyncio.task_methods.call[question];
+    else if (Py_IS_TYPE(future, state->asyncio.future_type))
+        function = state->asyncio.future_methods.call[question];
+    return function != NULL ? function(future, NULL)
+                            : PyObject_CallMethodNoArgs(future, names[question]);
 }
 
 PyObject *

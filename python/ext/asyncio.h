@@ -4,35 +4,17 @@
 
 #include <Python.h>
 
-#include "core/loop.h"
-#include "ext/loop.h"
+#include "ext/asyncio_state.h"
+#include "ext/running.h"
 #include "ext/state.h"
 
 /* What the module's fill_state(), traverse(), clear() and free_module() do for this part of the state. */
 int iora__asyncio_fill(struct asyncio *asyncio);
 int iora__asyncio_traverse(struct asyncio *asyncio, visitproc visit, void *arg);
 void iora__asyncio_clear(struct asyncio *asyncio);
+void iora__asyncio_free(struct asyncio *asyncio);
 
 /* ---- which loop, which task ---------------------------------------------------------------------- */
-
-/* Ours, if this thread is running it: borrowed; else NULL, without an exception. */
-static inline LoopObject *
-iora__running_ours(const struct state *state)
-{
-    const iora_loop *const core = iora__running;
-    LoopObject *loop;
-
-    if (core == NULL || core->guest == NULL || iora__loop_is_forked(core))
-        return NULL;
-    loop = core->guest->arg;
-    return loop->state == state ? loop : NULL;
-}
-
-/* The running loop, as asyncio.get_running_loop(): a new reference, NULL with RuntimeError. */
-PyObject *iora__running_loop(struct state *state);
-
-/* The same with None in place of the error. */
-PyObject *iora__running_loop_or_none(struct state *state);
 
 /* As asyncio.get_event_loop(). */
 PyObject *iora__event_loop(struct state *state);
@@ -50,23 +32,22 @@ PyObject *iora__loop_at(struct state *state, PyObject *loop, PyObject *when, PyO
 PyObject *iora__loop_later(struct state *state, PyObject *loop, PyObject *delay,
                            PyObject *function, PyObject *arg);
 
-/* loop.create_future() */
-PyObject *iora__loop_future(struct state *state, PyObject *loop);
-
 /* handle.cancel(), whatever is set: an exception of its own is written off. */
 void iora__cancel_handle(struct state *state, PyObject *handle);
 
 /* ---- futures --------------------------------------------------------------------------------------- */
 
-/* Questions: 0, 1, or -1 with an exception. */
+/* What can be asked of a future without arguments: future.done() and so on; a new reference. */
+enum iora__question { IORA__ASK_DONE, IORA__ASK_CANCELLED, IORA__ASK_EXCEPTION, IORA__ASK_RESULT };
+PyObject *iora__future_ask(const struct state *state, PyObject *future,
+                           enum iora__question question);
+
+/* Questions: 0, 1, or -1 with an exception. Two more are in running.h. */
 int iora__future_check(struct state *state, PyObject *object);
-int iora__future_is_done(struct state *state, PyObject *future);
-int iora__future_is_cancelled(struct state *state, PyObject *future);
 int iora__coroutine_check(struct state *state, PyObject *object);
+int iora__is_awaitable(PyObject *object); /* create.c */
 
 /* New references. */
-PyObject *iora__future_exception(struct state *state, PyObject *future);
-PyObject *iora__future_result(struct state *state, PyObject *future);
 PyObject *iora__future_loop(struct state *state, PyObject *future);
 PyObject *iora__future_cancelled_error(struct state *state, PyObject *future);
 
@@ -85,7 +66,7 @@ int iora__future_cancel(struct state *state, PyObject *future, PyObject *message
 long iora__task_cancelling(struct state *state, PyObject *task);
 long iora__task_uncancel(struct state *state, PyObject *task);
 
-/* asyncio.ensure_future(object, loop=loop); no loop: NULL. A coroutine that no task was made for is closed. */
+/* create.c: asyncio.ensure_future(object, loop=loop); no loop: NULL. A coroutine that no task was made for is closed. */
 PyObject *iora__ensure_future(struct state *state, PyObject *object, PyObject *loop);
 
 /* The call graph of 3.14: a waits for b, and no longer. Nothing before that. NULL or None waits for nothing. */

@@ -12,12 +12,14 @@
     X(result) X(set_result) X(set_exception) X(get_loop) X(_loop) X(add_done_callback)             \
     X(remove_done_callback) X(_make_cancelled_error) X(_log_destroy_pending) X(_cancel_message)    \
     X(_asyncio_future_blocking) X(get_event_loop) X(close) X(is_closed) X(__await__)               \
-    X(call_exception_handler) X(run_in_executor) X(set_running_or_notify_cancel) X(put_nowait)
+    X(call_exception_handler) X(run_in_executor) X(set_running_or_notify_cancel)
 
 /* The methods of exactly asyncio's Future and Task in C, called without a look-up. NULL if they are not what we
  * know: then they are looked up. */
+enum { IORA__QUESTIONS = 4 };
+
 struct future_methods {
-    PyCFunction done, cancelled, exception, result;
+    PyCFunction call[IORA__QUESTIONS];
 };
 
 struct asyncio {
@@ -25,12 +27,13 @@ struct asyncio {
     struct future_methods future_methods, task_methods;
 
     PyObject *events, *futures, *tasks, *coroutines; /* the modules */
-    PyObject *running_loop; /* asyncio.events._get_running_loop, as it was */
     PyObject *current_tasks; /* up to 3.13: a dict; else NULL */
     PyObject *current_task;  /* asyncio.current_task as it was */
     PyObject *add_awaited_by, *discard_awaited_by; /* from 3.14; else NULL */
     PyObject *cancelled_error;
     PyObject *iscoroutine;
+    PyObject *partial;           /* functools' */
+    PyObject *concurrent_future; /* concurrent.futures.Future */
 
     PyObject *names_context; /* ("context",) */
     PyObject *names_loop;    /* ("loop",) */
@@ -38,6 +41,9 @@ struct asyncio {
 
     /* Ours. */
     PyObject *gathering_type, *gather_done_type, *shield_type, *task_group_type, *timeout_type;
+    PyObject *counter_type, *chain_type, *completed_type;
+    PyObject *timeout_class; /* what timeout() makes: that which users see, once iora._tasks has told */
+    PyObject *wake_up, *expire, *copy_state, *start_coroutine; /* functions that loops call */
     Py_ssize_t gathering_children, gathering_requested; /* where these lie in one */
 
 #define IORA__WORD(word) PyObject *str_##word;

@@ -46,7 +46,7 @@ create_task(PyObject *module, PyObject *const *args, Py_ssize_t n, PyObject *nam
                      n);
         return NULL;
     }
-    if ((all[0] = iora__running_loop(state)) == NULL)
+    if ((all[0] = iora__get_running_loop(state)) == NULL)
         return NULL;
     for (Py_ssize_t i = 0; i < n_all; i++)
         all[1 + i] = args[i];
@@ -98,8 +98,8 @@ wrap_awaitable(PyObject *awaitable)
     return coroutine;
 }
 
-static int
-is_awaitable(PyObject *object)
+int
+iora__is_awaitable(PyObject *object)
 {
     PyObject *const inspect = PyImport_ImportModule("inspect");
     PyObject *const answer =
@@ -123,7 +123,7 @@ iora__ensure_future(struct state *state, PyObject *object, PyObject *loop)
         return NULL;
     if (is) {
         coroutine = Py_NewRef(object);
-    } else if ((is = is_awaitable(object)) > 0) {
+    } else if ((is = iora__is_awaitable(object)) > 0) {
         coroutine = wrap_awaitable(object);
     } else {
         if (is == 0)
@@ -174,7 +174,7 @@ current_task(PyObject *module, PyObject *args, PyObject *keywords)
 
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "|O:current_task", names, &loop))
         return NULL;
-    if ((loop = loop == Py_None ? iora__running_loop(state) : Py_NewRef(loop)) == NULL)
+    if ((loop = loop == Py_None ? iora__get_running_loop(state) : Py_NewRef(loop)) == NULL)
         return NULL;
     task = iora__current_task(state, loop);
     Py_DECREF(loop);
@@ -251,7 +251,7 @@ all_tasks(PyObject *module, PyObject *args, PyObject *keywords)
 
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "|O:all_tasks", names, &loop))
         return NULL;
-    if ((loop = loop == Py_None ? iora__running_loop(state) : Py_NewRef(loop)) == NULL)
+    if ((loop = loop == Py_None ? iora__get_running_loop(state) : Py_NewRef(loop)) == NULL)
         return NULL;
     /* The eager ones first: one that turns into a usual one meanwhile is in one of them. */
     found = PySet_New(NULL);
@@ -372,7 +372,7 @@ make_registrar(PyObject *module, PyObject *set)
 {
     PyTypeObject *const type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &registrar_spec, NULL);
-    Registrar *const registrar = type != NULL ? PyObject_GC_New(Registrar, type) : NULL;
+    Registrar *registrar = type != NULL ? PyObject_GC_New(Registrar, type) : NULL;
 
     Py_XDECREF(type);
     if (registrar == NULL)

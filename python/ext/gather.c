@@ -43,7 +43,7 @@ mark_exception_seen(struct state *state, PyObject *future)
 
     if (is_cancelled != 0)
         return is_cancelled < 0 ? -1 : 0;
-    if ((exception = iora__future_exception(state, future)) == NULL)
+    if ((exception = iora__future_ask(state, future, IORA__ASK_EXCEPTION)) == NULL)
         return -1;
     Py_DECREF(exception);
     return 0;
@@ -57,7 +57,7 @@ failure_of(struct state *state, PyObject *future)
 
     return is_cancelled < 0 ? NULL
            : is_cancelled   ? iora__future_cancelled_error(state, future)
-                            : iora__future_exception(state, future);
+                            : iora__future_ask(state, future, IORA__ASK_EXCEPTION);
 }
 
 static PyObject *
@@ -82,11 +82,11 @@ outcome_of(struct state *state, PyObject *future)
 
     if (is_cancelled != 0)
         return is_cancelled < 0 ? NULL : cancelled_with_message(state, future);
-    exception = iora__future_exception(state, future);
+    exception = iora__future_ask(state, future, IORA__ASK_EXCEPTION);
     if (exception != Py_None)
         return exception;
     Py_DECREF(exception);
-    return iora__future_result(state, future);
+    return iora__future_ask(state, future, IORA__ASK_RESULT);
 }
 
 static PyObject *
@@ -98,7 +98,7 @@ results_of(GatherDone *done)
     for (Py_ssize_t i = 0; results != NULL && i < n; i++) {
         PyObject *const child = PyList_GET_ITEM(done->children, i);
         PyObject *const item = done->returns_exceptions ? outcome_of(done->state, child)
-                                                        : iora__future_result(done->state, child);
+                                                        : iora__future_ask(done->state, child, IORA__ASK_RESULT);
 
         if (item == NULL) {
             Py_DECREF(results);
@@ -238,7 +238,7 @@ static PyType_Spec gather_done_spec = {
 static GatherDone *
 make_done(struct state *state, bool returns_exceptions)
 {
-    GatherDone *const done =
+    GatherDone *done =
         PyObject_GC_New(GatherDone, (PyTypeObject *)state->asyncio.gather_done_type);
 
     if (done == NULL)
@@ -459,10 +459,9 @@ find_waiter(struct call *call)
 
     if (call->state->asyncio.add_awaited_by == NULL)
         return 0;
-    if ((loop = iora__running_loop_or_none(call->state)) == NULL)
-        return -1;
-    call->done->waiter =
-        loop == Py_None ? Py_NewRef(Py_None) : iora__current_task(call->state, loop);
+    if ((loop = iora__running_loop(call->state)) == NULL)
+        return PyErr_Occurred() ? -1 : 0;
+    call->done->waiter = iora__current_task(call->state, loop);
     Py_DECREF(loop);
     return call->done->waiter == NULL ? -1 : 0;
 }
@@ -496,7 +495,7 @@ static PyObject *
 gather_nothing(struct state *state)
 {
     PyObject *const loop = iora__event_loop(state);
-    PyObject *const outer = loop != NULL ? iora__loop_future(state, loop) : NULL;
+    PyObject *const outer = loop != NULL ? iora__create_future(state, loop) : NULL;
     PyObject *const nothing = PyList_New(0);
     int rc = -1;
 

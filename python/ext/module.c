@@ -3,13 +3,24 @@
  * Made in two phases, with a state for each interpreter (state.h) and no globals: each subinterpreter has a
  * module of its own, also under a GIL of its own (3.12). A free-threaded interpreter is told to keep the GIL.
  */
+#include "ext/asyncio.h"
 #include "ext/attempt.h"
 #include "ext/awaitable.h"
+#include "ext/chain.h"
+#include "ext/completed.h"
+#include "ext/create.h"
 #include "ext/event.h"
 #include "ext/function.h"
+#include "ext/gather.h"
 #include "ext/handle.h"
 #include "ext/loop.h"
+#include "ext/shield.h"
+#include "ext/sleep.h"
 #include "ext/state.h"
+#include "ext/taskgroup.h"
+#include "ext/thread.h"
+#include "ext/timeout.h"
+#include "ext/wait.h"
 
 #include <stddef.h>
 
@@ -111,6 +122,12 @@ execute(PyObject *module)
         iora__awaitable_add_types(module, state) < 0 ||
         iora__function_add_type(module, state) < 0 ||
         iora__event_add_type(module, state) < 0 ||
+        iora__asyncio_fill(&state->asyncio) < 0 || iora__create_add(module, state) < 0 ||
+        iora__gather_add(module, state) < 0 || iora__taskgroup_add(module, state) < 0 ||
+        iora__sleep_add(module, state) < 0 || iora__timeout_add(module, state) < 0 ||
+        iora__wait_add(module, state) < 0 || iora__shield_add(module, state) < 0 ||
+        iora__chain_add(module, state) < 0 || iora__completed_add(module, state) < 0 ||
+        iora__thread_add(module, state) < 0 ||
         PyModule_AddType(module, state->handle_type) < 0 ||
         PyModule_AddType(module, state->timer_type) < 0)
         return -1;
@@ -135,7 +152,7 @@ traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->event_type);
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_VISIT(*FIELD(state, imports[i].offset));
-    return 0;
+    return iora__asyncio_traverse(&state->asyncio, visit, arg);
 }
 
 static int
@@ -156,6 +173,7 @@ clear(PyObject *module)
     Py_CLEAR(state->event_type);
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_CLEAR(*FIELD(state, imports[i].offset));
+    iora__asyncio_clear(&state->asyncio);
     return 0;
 }
 
@@ -170,6 +188,7 @@ free_module(void *module)
     Py_CLEAR(state->task_keywords);
     iora__free_list_clear(state);
     iora__awaitable_free_list_clear(state);
+    iora__asyncio_free(&state->asyncio);
     state->is_gone = true;
 }
 

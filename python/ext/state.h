@@ -9,6 +9,8 @@
 
 #include <stdbool.h>
 
+#include "ext/asyncio_state.h"
+
 enum { IORA__FREE_HANDLES_MAX = 1024 };
 
 /* Handles that were dropped, for the next ones. */
@@ -33,6 +35,7 @@ struct state {
     PyObject *coroutine_mark;    /* NULL where there is none */
     PyObject *mark_function;
     PyTypeObject *event_type;
+    struct asyncio asyncio; /* asyncio.c */
     bool is_gone; /* the module is being torn down: nothing is kept any more */
 
     PyObject *asyncio_handle; /* what ours say they are instances of */

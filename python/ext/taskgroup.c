@@ -160,7 +160,7 @@ note_done(TaskGroup *group, PyObject *task)
     CHECK(is = iora__future_is_cancelled(group->state, task));
     if (is)
         return 0;
-    if ((exception = iora__future_exception(group->state, task)) == NULL)
+    if ((exception = iora__future_ask(group->state, task, IORA__ASK_EXCEPTION)) == NULL)
         return -1;
     is = exception == Py_None ? 0 : take_error(group, task, exception);
     Py_DECREF(exception);
@@ -278,7 +278,7 @@ enter(TaskGroup *group)
         PyErr_Format(PyExc_RuntimeError, "TaskGroup %R has already been entered", group);
         return -1;
     }
-    if (group->loop == NULL && (group->loop = iora__running_loop(group->state)) == NULL)
+    if (group->loop == NULL && (group->loop = iora__get_running_loop(group->state)) == NULL)
         return -1;
     Py_XSETREF(group->parent, iora__current_task(group->state, group->loop));
     if (group->parent == NULL)
@@ -443,7 +443,7 @@ wait_for_tasks(AwaitableObject *self, PyObject *value, PyObject **out)
     self->phase = 1;
     if (PySet_GET_SIZE(group->tasks) > 0) {
         if (group->on_completed == NULL &&
-            (group->on_completed = iora__loop_future(group->state, group->loop)) == NULL)
+            (group->on_completed = iora__create_future(group->state, group->loop)) == NULL)
             return fail(group);
         *out = Py_NewRef(group->on_completed);
         return IORA__AWAIT;
@@ -516,7 +516,7 @@ group_aexit(TaskGroup *group, PyObject *const *args, Py_ssize_t n)
 static PyObject *
 group_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    TaskGroup *const group = (TaskGroup *)type->tp_alloc(type, 0);
+    TaskGroup *group = (TaskGroup *)type->tp_alloc(type, 0);
 
     (void)args;
     (void)keywords;

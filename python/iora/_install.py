@@ -10,6 +10,7 @@ import sys
 import threading
 from asyncio import events
 
+from . import _tasks
 from ._loop import EventLoop, new_event_loop
 
 _lock = threading.Lock()
@@ -21,6 +22,7 @@ def _replacements():
     return {
         id(asyncio.SelectorEventLoop): EventLoop,
         id(asyncio.new_event_loop): new_event_loop,
+        **{id(getattr(asyncio, name)): new for name, new in _tasks.REPLACED.items()},
     }
 
 
