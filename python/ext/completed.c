@@ -11,6 +11,9 @@
  *
  * `async for` gets the futures themselves. `for` gets coroutines, one for each, that come to what the next future did.
  * When the time is up, all who ask for what is not done get TimeoutError.
+ *
+ * It begins with the call from 3.13 on. Before that it was a generator, and began when it was first asked; the tests of
+ * those versions insist.
  */
 #include "ext/completed.h"
 
@@ -32,6 +35,7 @@ typedef struct Completed {
     PyObject *waiting; /* a list of futures */
     PyObject *handle;  /* the timer's; NULL for none */
     PyObject *waiter;  /* the task that called, in the call graph; else NULL */
+    PyObject *given, *timeout; /* the arguments, until it begins */
     Py_ssize_t n_taken;
     Py_ssize_t n_left; /* so many have not been asked for */
 } Completed;
@@ -121,6 +125,98 @@ completed_call(PyObject *object, PyObject *const *args, size_t n, PyObject *name
     rc = PyVectorcall_NARGS(n) == 1 ? note_done(self, args[0]) : end_time(self);
     Py_DECREF(self);
     return rc < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* ---- beginning ------------------------------------------------------------------------------------------ */
+
+/* The futures of what was given, each once. */
+static int
+take_all(Completed *self, PyObject *given)
+{
+    PyObject *const set = PySet_New(given);
+    PyObject *const list = set != NULL ? PySequence_List(set) : NULL;
+    int rc = list == NULL ? -1 : 0;
+
+    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(list); i++) {
+        PyObject *const future =
+            iora__ensure_future(self->state, PyList_GET_ITEM(list, i), self->loop);
+
+        rc = future == NULL ? -1 : PySet_Add(self->todo, future);
+        Py_XDECREF(future);
+    }
+    Py_XDECREF(set);
+    Py_XDECREF(list);
+    return rc;
+}
+
+static int
+watch_all(Completed *self)
+{
+    PyObject *const list = PySequence_List(self->todo);
+    int rc = list == NULL ? -1 : 0;
+
+    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(list); i++) {
+        PyObject *const future = PyList_GET_ITEM(list, i);
+
+        if ((rc = iora__note_awaited_by(self->state, future, self->waiter)) == 0)
+            rc = iora__future_add_callback(self->state, future, (PyObject *)self, NULL);
+    }
+    Py_XDECREF(list);
+    return rc;
+}
+
+/* What can be awaited is one thing, not several. */
+static int
+check_several(struct state *state, PyObject *given)
+{
+    int is = iora__future_check(state, given);
+
+    if (is == 0)
+        is = iora__coroutine_check(state, given);
+    if (is == 0)
+        is = iora__is_awaitable(given);
+    if (is > 0)
+        PyErr_Format(PyExc_TypeError, "expects an iterable of awaitables, not %s",
+                     Py_TYPE(given)->tp_name);
+    return is == 0 ? 0 : -1;
+}
+
+static int
+begin_with(Completed *self, PyObject *given, PyObject *timeout)
+{
+    struct state *const state = self->state;
+
+    if (check_several(state, given) < 0 || (self->loop = iora__event_loop(state)) == NULL)
+        return -1;
+    if (state->asyncio.add_awaited_by != NULL &&
+        (self->waiter = iora__current_task(state, self->loop)) == NULL)
+        return -1;
+    if (take_all(self, given) < 0 || watch_all(self) < 0)
+        return -1;
+    self->n_left = PySet_GET_SIZE(self->todo);
+    if (self->n_left > 0 && timeout != Py_None) {
+        PyObject *const args[] = {self->loop, timeout, (PyObject *)self};
+
+        self->handle = PyObject_VectorcallMethod(state->asyncio.str_call_later, args,
+                                                 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        return self->handle == NULL ? -1 : 0;
+    }
+    return 0;
+}
+
+static int
+begin(Completed *self)
+{
+    PyObject *const given = self->given, *const timeout = self->timeout;
+    int rc;
+
+    if (given == NULL)
+        return 0;
+    self->given = self->timeout = NULL;
+    rc = begin_with(self, given, timeout);
+    Py_DECREF(given);
+    Py_DECREF(timeout);
+    return rc;
 }
 
 /* ---- asking ------------------------------------------------------------------------------------------------ */
@@ -214,7 +310,7 @@ ask_for_one(Completed *self, int what)
 static PyObject *
 completed_next(Completed *self)
 {
-    if (self->n_left == 0)
+    if (begin(self) < 0 || self->n_left == 0)
         return NULL;
     self->n_left--;
     return ask_for_one(self, ITS_RESULT);
@@ -227,6 +323,8 @@ step_of_anext(AwaitableObject *self, PyObject *value, PyObject **out)
     Completed *const completed = (Completed *)self->refs[ITERATOR];
 
     if (self->phase == BEGUN && value != NULL) {
+        if (begin(completed) < 0)
+            return IORA__RAISE;
         if (completed->n_left == 0) {
             PyErr_SetNone(PyExc_StopAsyncIteration);
             return IORA__RAISE;
@@ -263,6 +361,8 @@ completed_traverse(Completed *self, visitproc visit, void *arg)
     Py_VISIT(self->waiting);
     Py_VISIT(self->handle);
     Py_VISIT(self->waiter);
+    Py_VISIT(self->given);
+    Py_VISIT(self->timeout);
     return 0;
 }
 
@@ -275,6 +375,8 @@ completed_clear(Completed *self)
     Py_CLEAR(self->waiting);
     Py_CLEAR(self->handle);
     Py_CLEAR(self->waiter);
+    Py_CLEAR(self->given);
+    Py_CLEAR(self->timeout);
     return 0;
 }
 
@@ -332,7 +434,7 @@ static PyType_Spec completed_spec = {
 /* ---- the call ---------------------------------------------------------------------------------------------- */
 
 static Completed *
-make(struct state *state)
+make(struct state *state, PyObject *given, PyObject *timeout)
 {
     Completed *self = PyObject_GC_New(Completed, (PyTypeObject *)state->asyncio.completed_type);
 
@@ -341,6 +443,8 @@ make(struct state *state)
     self->vectorcall = completed_call;
     self->state = state;
     self->loop = self->handle = self->waiter = NULL;
+    self->given = Py_NewRef(given);
+    self->timeout = Py_NewRef(timeout);
     self->n_taken = self->n_left = 0;
     self->todo = PySet_New(NULL);
     self->done = PyList_New(0);
@@ -349,81 +453,6 @@ make(struct state *state)
     if (self->todo == NULL || self->done == NULL || self->waiting == NULL)
         Py_CLEAR(self);
     return self;
-}
-
-/* The futures of what was given, each once. */
-static int
-take_all(Completed *self, PyObject *given)
-{
-    PyObject *const set = PySet_New(given);
-    PyObject *const list = set != NULL ? PySequence_List(set) : NULL;
-    int rc = list == NULL ? -1 : 0;
-
-    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(list); i++) {
-        PyObject *const future =
-            iora__ensure_future(self->state, PyList_GET_ITEM(list, i), self->loop);
-
-        rc = future == NULL ? -1 : PySet_Add(self->todo, future);
-        Py_XDECREF(future);
-    }
-    Py_XDECREF(set);
-    Py_XDECREF(list);
-    return rc;
-}
-
-static int
-watch_all(Completed *self)
-{
-    PyObject *const list = PySequence_List(self->todo);
-    int rc = list == NULL ? -1 : 0;
-
-    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(list); i++) {
-        PyObject *const future = PyList_GET_ITEM(list, i);
-
-        if ((rc = iora__note_awaited_by(self->state, future, self->waiter)) == 0)
-            rc = iora__future_add_callback(self->state, future, (PyObject *)self, NULL);
-    }
-    Py_XDECREF(list);
-    return rc;
-}
-
-static int
-begin(Completed *self, PyObject *given, PyObject *timeout)
-{
-    struct state *const state = self->state;
-
-    if ((self->loop = iora__event_loop(state)) == NULL)
-        return -1;
-    if (state->asyncio.add_awaited_by != NULL &&
-        (self->waiter = iora__current_task(state, self->loop)) == NULL)
-        return -1;
-    if (take_all(self, given) < 0 || watch_all(self) < 0)
-        return -1;
-    self->n_left = PySet_GET_SIZE(self->todo);
-    if (self->n_left > 0 && timeout != Py_None) {
-        PyObject *const args[] = {self->loop, timeout, (PyObject *)self};
-
-        self->handle = PyObject_VectorcallMethod(state->asyncio.str_call_later, args,
-                                                 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-        return self->handle == NULL ? -1 : 0;
-    }
-    return 0;
-}
-
-/* What can be awaited is one thing, not several. */
-static int
-check_several(struct state *state, PyObject *given)
-{
-    int is = iora__future_check(state, given);
-
-    if (is == 0)
-        is = iora__coroutine_check(state, given);
-    if (is == 0)
-        is = iora__is_awaitable(given);
-    if (is > 0)
-        PyErr_Format(PyExc_TypeError, "expects an iterable of awaitables, not %s",
-                     Py_TYPE(given)->tp_name);
-    return is == 0 ? 0 : -1;
 }
 
 static PyObject *
@@ -436,9 +465,9 @@ as_completed(PyObject *module, PyObject *args, PyObject *keywords)
 
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|$O:as_completed", names, &given,
                                      &timeout) ||
-        check_several(state, given) < 0 || (self = make(state)) == NULL)
+        (self = make(state, given, timeout)) == NULL)
         return NULL;
-    if (begin(self, given, timeout) < 0)
+    if (PY_VERSION_HEX >= 0x030d0000 && begin(self) < 0)
         Py_CLEAR(self);
     return (PyObject *)self;
 }
