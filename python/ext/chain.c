@@ -31,7 +31,7 @@ typedef struct Chain {
 static PyObject *
 converted(struct state *state, PyObject *exception)
 {
-    return PyObject_CallMethod(state->asyncio.futures, "_convert_future_exc", "O", exception);
+    return PyObject_CallMethod(state->asyncio.futures, "_convert_future_exc", "(O)", exception);
 }
 
 static int

@@ -92,7 +92,7 @@ wrap_awaitable(PyObject *awaitable)
 {
     PyObject *const module = PyImport_ImportModule("iora._tasks");
     PyObject *const coroutine =
-        module != NULL ? PyObject_CallMethod(module, "_wrap_awaitable", "O", awaitable) : NULL;
+        module != NULL ? PyObject_CallMethod(module, "_wrap_awaitable", "(O)", awaitable) : NULL;
 
     Py_XDECREF(module);
     return coroutine;
@@ -103,7 +103,7 @@ iora__is_awaitable(PyObject *object)
 {
     PyObject *const inspect = PyImport_ImportModule("inspect");
     PyObject *const answer =
-        inspect != NULL ? PyObject_CallMethod(inspect, "isawaitable", "O", object) : NULL;
+        inspect != NULL ? PyObject_CallMethod(inspect, "isawaitable", "(O)", object) : NULL;
     const int is = answer == NULL ? -1 : PyObject_IsTrue(answer);
 
     Py_XDECREF(inspect);
@@ -162,7 +162,7 @@ static PyObject *
 get_running_loop(PyObject *module, PyObject *unused)
 {
     (void)unused;
-    return iora__running_loop(state_of(module));
+    return iora__get_running_loop(state_of(module));
 }
 
 static PyObject *

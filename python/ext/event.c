@@ -18,10 +18,10 @@ step_of_wait(AwaitableObject *self, PyObject *value, PyObject **out)
 
     if (self->phase == 0 && !event->is_set) {
         self->phase = 1;
-        return iora__sync_wait(self, &event->waiters, out);
+        return iora__sync_wait(self, &event->sync.waiters, out);
     }
     if (self->phase == 1 && self->refs[IORA__FUTURE] != NULL &&
-        iora__sync_wait_ended(self, &event->waiters) < 0)
+        iora__sync_wait_ended(self, &event->sync.waiters) < 0)
         return IORA__RAISE;
     if (value == NULL)
         return IORA__RAISE;
@@ -31,6 +31,12 @@ step_of_wait(AwaitableObject *self, PyObject *value, PyObject **out)
 
 static const struct iora__awaitable_kind wait_kind = {"wait", "Event.wait", step_of_wait};
 
+PyObject *
+iora__event_wait(EventObject *self)
+{
+    return (PyObject *)iora__sync_awaitable(&self->sync, &wait_kind);
+}
+
 static PyObject *
 event_wait(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
@@ -39,26 +45,38 @@ event_wait(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *n
     (void)state;
     if (iora__take_args("Event.wait", none, 0, args + 1, n - 1, names, NULL) < 0)
         return NULL;
-    return (PyObject *)iora__sync_awaitable((SyncObject *)args[0], &wait_kind);
+    return iora__event_wait((EventObject *)args[0]);
+}
+
+int
+iora__event_set(EventObject *self)
+{
+    if (self->is_set)
+        return 0;
+    self->is_set = true;
+    return iora__waiters_wake(self->sync.state, &self->sync.waiters, PY_SSIZE_T_MAX, Py_True) < 0
+               ? -1
+               : 0;
+}
+
+void
+iora__event_clear(EventObject *self)
+{
+    self->is_set = false;
 }
 
 static PyObject *
 event_set(EventObject *self, PyObject *unused)
 {
     (void)unused;
-    if (self->is_set)
-        Py_RETURN_NONE;
-    self->is_set = true;
-    if (iora__waiters_wake(self->sync.state, &self->waiters, PY_SSIZE_T_MAX, Py_True) < 0)
-        return NULL;
-    Py_RETURN_NONE;
+    return iora__event_set(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
 event_clear(EventObject *self, PyObject *unused)
 {
     (void)unused;
-    self->is_set = false;
+    iora__event_clear(self);
     Py_RETURN_NONE;
 }
 
@@ -74,65 +92,23 @@ event_is_set(EventObject *self, PyObject *unused)
 static int
 event_init(EventObject *self, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {NULL};
+    static const char *const none[] = {NULL};
 
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, ":Event", names))
+    if (iora__take_init_args("Event.__init__", none, 0, args, keywords, NULL) < 0)
         return -1;
-    iora__waiters_clear(&self->waiters);
+    iora__waiters_clear(&self->sync.waiters);
     self->is_set = false;
     return 0;
-}
-
-static int
-event_traverse(EventObject *self, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(self));
-    Py_VISIT(self->sync.loop);
-    return iora__waiters_traverse(&self->waiters, visit, arg);
-}
-
-static int
-event_tp_clear(EventObject *self)
-{
-    Py_CLEAR(self->sync.loop);
-    iora__waiters_clear(&self->waiters);
-    return 0;
-}
-
-static void
-event_dealloc(EventObject *self)
-{
-    PyTypeObject *const type = Py_TYPE(self);
-
-    PyObject_GC_UnTrack(self);
-    (void)event_tp_clear(self);
-    type->tp_free((PyObject *)self);
-    Py_DECREF(type);
 }
 
 static PyObject *
 event_repr(EventObject *self)
 {
-    return iora__sync_repr((PyObject *)self, PyUnicode_FromString(self->is_set ? "set" : "unset"),
-                           &self->waiters);
-}
-
-static PyObject *
-get_waiters(EventObject *self, void *unused)
-{
-    (void)unused;
-    return iora__waiters_as_deque(self->sync.state, &self->waiters);
-}
-
-static int
-set_waiters(EventObject *self, PyObject *waiters, void *unused)
-{
-    (void)unused;
-    return iora__waiters_set(&self->waiters, waiters);
+    return iora__sync_repr(&self->sync, PyUnicode_FromString(self->is_set ? "set" : "unset"));
 }
 
 static PyGetSetDef event_getset[] = {
-    {"_waiters", (getter)get_waiters, (setter)set_waiters, NULL, NULL},
+    {"_waiters", (getter)iora__sync_get_waiters, (setter)iora__sync_set_waiters, NULL, NULL},
     {0},
 };
 
@@ -161,9 +137,10 @@ static const struct iora__function event_functions[] = {
 static PyType_Slot event_slots[] = {
     {Py_tp_new, iora__sync_new},
     {Py_tp_init, event_init},
-    {Py_tp_dealloc, event_dealloc},
-    {Py_tp_traverse, event_traverse},
-    {Py_tp_clear, event_tp_clear},
+    {Py_tp_dealloc, iora__sync_dealloc},
+    {Py_tp_traverse, iora__sync_traverse},
+    {Py_tp_clear, iora__sync_clear},
+    {Py_tp_setattro, iora__sync_setattro},
     {Py_tp_repr, event_repr},
     {Py_tp_methods, event_methods},
     {Py_tp_members, event_members},

@@ -6,10 +6,14 @@
 
 typedef struct {
     SyncObject sync;
-    struct waiters waiters;
     char is_set;
 } EventObject;
 
 int iora__event_add_type(PyObject *module, struct state *state);
+
+int iora__event_set(EventObject *event);
+void iora__event_clear(EventObject *event);
+/* What wait() gives. */
+PyObject *iora__event_wait(EventObject *event);
 
 #endif

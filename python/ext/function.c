@@ -58,32 +58,28 @@ find_parameter(const char *const *parameters, PyObject *name)
     return -1;
 }
 
+/* The argument of this name, after n that have been given by position. */
 static int
-take_names(const char *function, const char *const *parameters, PyObject *const *args,
-           Py_ssize_t n, PyObject *names, PyObject **out)
+take_name(const char *function, const char *const *parameters, Py_ssize_t n, PyObject *name,
+          PyObject *value, PyObject **out)
 {
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
-        PyObject *const name = PyTuple_GET_ITEM(names, i);
-        const Py_ssize_t at = find_parameter(parameters, name);
+    const Py_ssize_t at = find_parameter(parameters, name);
 
-        if (at < 0) {
-            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function,
-                         name);
-            return -1;
-        }
-        if (at < n) {
-            PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument '%U'", function,
-                         name);
-            return -1;
-        }
-        out[at] = args[n + i];
+    if (at < 0) {
+        PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
+        return -1;
     }
+    if (at < n) {
+        PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument '%U'", function, name);
+        return -1;
+    }
+    out[at] = value;
     return 0;
 }
 
-int
-iora__take_args(const char *function, const char *const *parameters, Py_ssize_t n_required,
-                PyObject *const *args, Py_ssize_t n, PyObject *names, PyObject **out)
+static int
+take_positional(const char *function, const char *const *parameters, Py_ssize_t n_required,
+                PyObject *const *args, Py_ssize_t n, PyObject **out)
 {
     Py_ssize_t n_all = 0;
 
@@ -98,16 +94,53 @@ iora__take_args(const char *function, const char *const *parameters, Py_ssize_t 
         out[i] = NULL;
     for (Py_ssize_t i = 0; i < n; i++)
         out[i] = args[i];
-    if (names != NULL && take_names(function, parameters, args, n, names, out) < 0)
-        return -1;
-    for (Py_ssize_t i = n; i < n_required; i++) {
+    return 0;
+}
+
+static int
+check_given(const char *function, const char *const *parameters, Py_ssize_t n_required,
+            PyObject *const *out)
+{
+    for (Py_ssize_t i = 0; i < n_required; i++) {
         if (out[i] == NULL) {
-            PyErr_Format(PyExc_TypeError, "%s() missing required argument: '%s'", function,
-                         parameters[i]);
+            PyErr_Format(PyExc_TypeError, "%s() missing 1 required positional argument: '%s'",
+                         function, parameters[i]);
             return -1;
         }
     }
     return 0;
+}
+
+int
+iora__take_args(const char *function, const char *const *parameters, Py_ssize_t n_required,
+                PyObject *const *args, Py_ssize_t n, PyObject *names, PyObject **out)
+{
+    const Py_ssize_t n_names = names != NULL ? PyTuple_GET_SIZE(names) : 0;
+
+    if (take_positional(function, parameters, n_required, args, n, out) < 0)
+        return -1;
+    for (Py_ssize_t i = 0; i < n_names; i++) {
+        if (take_name(function, parameters, n, PyTuple_GET_ITEM(names, i), args[n + i], out) < 0)
+            return -1;
+    }
+    return check_given(function, parameters, n_required, out);
+}
+
+int
+iora__take_init_args(const char *function, const char *const *parameters, Py_ssize_t n_required,
+                     PyObject *args, PyObject *keywords, PyObject **out)
+{
+    PyObject *name, *value;
+    Py_ssize_t at = 0;
+
+    if (take_positional(function, parameters, n_required, &PyTuple_GET_ITEM(args, 0),
+                        PyTuple_GET_SIZE(args), out) < 0)
+        return -1;
+    while (keywords != NULL && PyDict_Next(keywords, &at, &name, &value)) {
+        if (take_name(function, parameters, PyTuple_GET_SIZE(args), name, value, out) < 0)
+            return -1;
+    }
+    return check_given(function, parameters, n_required, out);
 }
 
 /* ---- making and ending ------------------------------------------------------------------------------- */

@@ -29,4 +29,8 @@ int iora__function_add_to_type(PyTypeObject *type, struct state *state,
 int iora__take_args(const char *function, const char *const *parameters, Py_ssize_t n_required,
                     PyObject *const *args, Py_ssize_t n, PyObject *names, PyObject **out);
 
+/* The same for the arguments of __init__. */
+int iora__take_init_args(const char *function, const char *const *parameters, Py_ssize_t n_required,
+                         PyObject *args, PyObject *keywords, PyObject **out);
+
 #endif

@@ -15,9 +15,12 @@
 #include "ext/loop.h"
 
 #include "ext/attempt.h"
+#include "ext/compat.h"
 #include "ext/state.h"
+#include "ext/transport.h"
 
-#include <math.h>
+#include "sys/sys.h"
+
 #include <structmember.h>
 
 /* ---- for all files ------------------------------------------------------------------------------- */
@@ -56,6 +59,29 @@ iora__loop_push(LoopObject *loop, HandleObject *handle)
     return 0;
 }
 
+void
+iora__loop_keep_exception(LoopObject *loop)
+{
+    PyObject *const exception = iora__take_exception();
+
+    if (loop->kept == NULL)
+        loop->kept = exception;
+    else
+        Py_DECREF(exception);
+}
+
+int
+iora__loop_raise_kept(LoopObject *loop)
+{
+    PyObject *const exception = loop->kept;
+
+    if (exception == NULL)
+        return 0;
+    loop->kept = NULL;
+    iora__raise_exception(exception);
+    return -1;
+}
+
 /* ---- making ---------------------------------------------------------------------------------------- */
 
 static PyObject *
@@ -70,6 +96,7 @@ loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     loop->state = iora__state_of(type);
     loop->signal_fds[0] = loop->signal_fds[1] = -1;
     iora__list_init(&loop->timers);
+    iora__list_init(&loop->transports);
     return (PyObject *)loop;
 }
 
@@ -145,6 +172,7 @@ close_core(LoopObject *loop)
 {
     if (loop->core == NULL)
         return;
+    iora__loop_drop_transports(loop);
     drop_callbacks(loop);
     iora__loop_close_signal_fds(loop);
     (void)iora_loop_free(loop->core);
@@ -169,6 +197,9 @@ loop_close(LoopObject *loop, PyObject *unused)
             return NULL;
         Py_DECREF(result);
     }
+    if ((result = PyObject_CallMethod((PyObject *)loop, "_before_close", NULL)) == NULL)
+        return NULL;
+    Py_DECREF(result);
     close_core(loop);
     loop->executor_shutdown_called = true;
     executor = loop->default_executor;
@@ -218,6 +249,7 @@ loop_traverse(LoopObject *loop, visitproc visit, void *arg)
     for (struct iora__link *at = loop->timers._next; at != NULL && at != &loop->timers;
          at = at->_next)
         Py_VISIT(iora__container_of(at, TimerObject, in_loop));
+    Py_VISIT(loop->kept);
     Py_VISIT(loop->exception_handler);
     Py_VISIT(loop->task_factory);
     Py_VISIT(loop->default_executor);
@@ -228,8 +260,11 @@ loop_traverse(LoopObject *loop, visitproc visit, void *arg)
 static int
 loop_clear(LoopObject *loop)
 {
-    if (loop->core != NULL)
+    if (loop->core != NULL) {
+        iora__loop_drop_transports(loop);
         drop_callbacks(loop);
+    }
+    Py_CLEAR(loop->kept);
     Py_CLEAR(loop->exception_handler);
     Py_CLEAR(loop->task_factory);
     Py_CLEAR(loop->default_executor);
@@ -355,13 +390,11 @@ loop_is_closed(LoopObject *loop, PyObject *unused)
 static PyObject *
 loop_time(LoopObject *loop, PyObject *unused)
 {
-    struct timespec now;
+    const int64_t now_ns = loop->core != NULL ? iora__loop_now_ns(loop->core)
+                                              : iora__sys_clock_ns(); /* the same clock */
 
     (void)unused;
-    if (loop->core != NULL)
-        return PyFloat_FromDouble((double)iora__loop_now_ns(loop->core) * 1e-9);
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return PyFloat_FromDouble((double)now.tv_sec + (double)now.tv_nsec * 1e-9);
+    return PyFloat_FromDouble((double)now_ns * 1e-9);
 }
 
 static PyObject *
@@ -381,10 +414,9 @@ loop_set_debug(LoopObject *loop, PyObject *enabled)
     loop->debug = is_true;
     if (!loop->is_running)
         Py_RETURN_NONE;
-    return PyObject_CallMethod((PyObject *)loop, "call_soon_threadsafe", "NO",
-                               PyObject_GetAttrString((PyObject *)loop,
-                                                      "_set_coroutine_origin_tracking"),
-                               enabled);
+    return PyObject_CallMethod(
+        (PyObject *)loop, "call_soon_threadsafe", "NO",
+        PyObject_GetAttrString((PyObject *)loop, "_set_coroutine_origin_tracking"), enabled);
 }
 
 static PyObject *
@@ -477,8 +509,7 @@ static PyMethodDef loop_methods[] = {
     METHOD("is_closed", loop_is_closed, METH_NOARGS, "is_closed($self, /)\n--\n\n"),
     METHOD("close", loop_close, METH_NOARGS,
            "close($self, /)\n--\n\nDrop all callbacks. The loop must not be running."),
-    METHOD("time", loop_time, METH_NOARGS,
-           "time($self, /)\n--\n\nThe loop's clock, in seconds."),
+    METHOD("time", loop_time, METH_NOARGS, "time($self, /)\n--\n\nThe loop's clock, in seconds."),
     METHOD("call_soon", iora__loop_call_soon, KEYWORDS,
            "call_soon($self, callback, *args, context=None)\n--\n\n"
            "Call callback(*args) after everything that is ready now."),
@@ -513,8 +544,11 @@ static PyMethodDef loop_methods[] = {
     METHOD("_remove_reader", iora__loop_remove_reader, METH_O, ""),
     METHOD("_attempt", iora__loop_attempt, METH_FASTCALL,
            "_attempt($self, fd, writing, function, *args)\n--\n\n"
-           "A future for function(*args), called each time that the descriptor is ready until it raises no\n"
+           "A future for function(*args), called each time that the descriptor is ready until it "
+           "raises no\n"
            "BlockingIOError."),
+    METHOD("_make_transport", iora__loop_make_transport, METH_FASTCALL,
+           "_make_transport($self, sock, protocol, waiter, extra, server)\n--\n\n"),
     METHOD("get_debug", loop_get_debug, METH_NOARGS, "get_debug($self, /)\n--\n\n"),
     METHOD("set_debug", loop_set_debug, METH_O, "set_debug($self, enabled)\n--\n\n"),
     METHOD("_check_closed", loop_check_closed, METH_NOARGS, ""),
@@ -524,23 +558,18 @@ static PyMethodDef loop_methods[] = {
 };
 
 static PyType_Slot loop_slots[] = {
-    {Py_tp_new, loop_new},
-    {Py_tp_init, loop_init},
-    {Py_tp_dealloc, loop_dealloc},
-    {Py_tp_finalize, loop_finalize},
-    {Py_tp_traverse, loop_traverse},
-    {Py_tp_clear, loop_clear},
-    {Py_tp_methods, loop_methods},
-    {Py_tp_members, loop_members},
-    {Py_tp_getset, loop_getset},
-    {0},
+    {Py_tp_new, loop_new},           {Py_tp_init, loop_init},
+    {Py_tp_dealloc, loop_dealloc},   {Py_tp_finalize, loop_finalize},
+    {Py_tp_traverse, loop_traverse}, {Py_tp_clear, loop_clear},
+    {Py_tp_methods, loop_methods},   {Py_tp_members, loop_members},
+    {Py_tp_getset, loop_getset},     {0},
 };
 
 static PyType_Spec loop_spec = {
     .name = "iora._c.Loop",
     .basicsize = sizeof(LoopObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags =
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = loop_slots,
 };
 

@@ -11,17 +11,24 @@
 struct state;
 struct watch;
 
+/* Who has to do with a descriptor. */
+struct descriptor {
+    struct watch *watch;
+    PyObject *transport; /* its owner; borrowed */
+};
+
 typedef struct LoopObject {
-    PyObject_HEAD
-    struct state *state;
+    PyObject_HEAD struct state *state;
     iora_loop *core; /* NULL once closed */
     struct iora__guest guest;
 
     struct ring ready;
-    size_t batch;              /* so many at the head of the ring are this batch's */
-    struct iora__link timers;  /* TimerObjects that are to come */
-    struct watch **watches;    /* by descriptor */
-    size_t n_watches;
+    size_t batch;                   /* so many at the head of the ring are this batch's */
+    struct iora__link timers;       /* TimerObjects that are to come */
+    struct iora__link transports;   /* that are open */
+    struct descriptor *descriptors; /* by number */
+    size_t n_descriptors;
+    PyObject *kept; /* an exception that must leave the loop at the drain */
 
     PyThreadState *released; /* while the loop waits without the GIL */
     bool is_blocked;
@@ -60,10 +67,20 @@ int iora__loop_push(LoopObject *loop, HandleObject *handle);
 /* A timer that is to come no more: the loop's reference goes. */
 void iora__loop_drop_timer(LoopObject *loop, TimerObject *timer);
 
+/* Have a place for this descriptor in the table; -1 with MemoryError. */
+int iora__loop_make_room(LoopObject *loop, int fd);
+
+/* Keep the exception that is set, to leave the loop with; the first one counts. And the other way round: -1 if
+ * there was one, which is set. */
+void iora__loop_keep_exception(LoopObject *loop);
+int iora__loop_raise_kept(LoopObject *loop);
+
 /* ext/run.c */
 PyObject *iora__loop_run_forever(LoopObject *loop, PyObject *unused);
 PyObject *iora__loop_set_origin_tracking(LoopObject *loop, PyObject *enabled);
 void iora__loop_wake(LoopObject *loop);
+/* What the backend calls begins with this, if it touches anything of Python's. */
+void iora__loop_take_gil(LoopObject *loop);
 void iora__loop_close_signal_fds(LoopObject *loop);
 void iora__loop_init_guest(LoopObject *loop);
 
@@ -74,7 +91,8 @@ PyObject *iora__loop_call_soon_threadsafe(LoopObject *loop, PyObject *const *arg
                                           PyObject *names);
 PyObject *iora__loop_call_later(LoopObject *loop, PyObject *const *args, Py_ssize_t n,
                                 PyObject *names);
-PyObject *iora__loop_call_at(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names);
+PyObject *iora__loop_call_at(LoopObject *loop, PyObject *const *args, Py_ssize_t n,
+                             PyObject *names);
 /* In debug mode: what a callback must be. */
 int iora__loop_check_callback(LoopObject *loop, PyObject *callback, const char *method);
 

@@ -6,20 +6,26 @@
 #include "ext/asyncio.h"
 #include "ext/attempt.h"
 #include "ext/awaitable.h"
+#include "ext/barrier.h"
 #include "ext/chain.h"
 #include "ext/completed.h"
+#include "ext/condition.h"
 #include "ext/create.h"
 #include "ext/event.h"
 #include "ext/function.h"
 #include "ext/gather.h"
 #include "ext/handle.h"
+#include "ext/lock.h"
 #include "ext/loop.h"
+#include "ext/queue.h"
+#include "ext/semaphore.h"
 #include "ext/shield.h"
 #include "ext/sleep.h"
 #include "ext/state.h"
 #include "ext/taskgroup.h"
 #include "ext/thread.h"
 #include "ext/timeout.h"
+#include "ext/transport.h"
 #include "ext/wait.h"
 
 #include <stddef.h>
@@ -50,8 +56,7 @@ struct import {
 static const struct import imports[] = {
     IMPORT("asyncio.events", "Handle", asyncio_handle),
     IMPORT("asyncio.events", "TimerHandle", asyncio_timer),
-    IMPORT("asyncio.events", "_set_running_loop", set_running_loop),
-    IMPORT("asyncio.events", "_get_running_loop", get_running_loop),
+    IMPORT("asyncio.events", NULL, events),
     IMPORT("asyncio.tasks", NULL, tasks),
     IMPORT("asyncio.format_helpers", NULL, format_helpers),
     IMPORT("asyncio.log", "logger", logger),
@@ -59,8 +64,18 @@ static const struct import imports[] = {
     IMPORT("asyncio.coroutines", "_is_debug_mode", is_debug_mode),
     IMPORT("asyncio.coroutines", "iscoroutine", iscoroutine),
     IMPORT("asyncio.coroutines", "iscoroutinefunction", iscoroutinefunction),
+    IMPORT("asyncio.futures", "_set_result_unless_cancelled", set_result_unless_cancelled),
+    IMPORT("asyncio.protocols", "BufferedProtocol", buffered_protocol),
+    IMPORT("asyncio.transports", "Transport", asyncio_transport),
+    IMPORT("asyncio.trsock", "TransportSocket", transport_socket),
     IMPORT("weakref", "WeakSet", weak_set),
     IMPORT("collections", "deque", deque),
+    IMPORT("heapq", "heappush", heappush),
+    IMPORT("heapq", "heappop", heappop),
+    IMPORT("asyncio.exceptions", "CancelledError", cancelled_error),
+    IMPORT("asyncio.exceptions", "BrokenBarrierError", broken_barrier_error),
+    IMPORT("asyncio.queues", "QueueEmpty", queue_empty),
+    IMPORT("asyncio.queues", "QueueFull", queue_full),
 };
 
 struct name {
@@ -70,14 +85,44 @@ struct name {
 
 #define NAME(text)                                                                                 \
     {                                                                                              \
-        #text, offsetof(struct state, str_##text)                                                  \
+#text, offsetof(struct state, str_##text)                                                  \
     }
 
 static const struct name names[] = {
-    NAME(call_exception_handler), NAME(call_at), NAME(done), NAME(set_result),
-    NAME(set_exception),          NAME(Task),
-    NAME(append),   NAME(cancelled), NAME(close), NAME(create_future),
-    NAME(popleft),  NAME(remove),    NAME(throw),
+    NAME(call_exception_handler),
+    NAME(call_at),
+    NAME(done),
+    NAME(set_result),
+    NAME(set_exception),
+    NAME(Task),
+    NAME(connection_lost),
+    NAME(data_received),
+    NAME(eof_received),
+    NAME(get_buffer),
+    NAME(buffer_updated),
+    NAME(pause_writing),
+    NAME(resume_writing),
+    NAME(_get),
+    NAME(_get_running_loop),
+    NAME(_put),
+    NAME(acquire),
+    NAME(append),
+    NAME(cancel),
+    NAME(cancelled),
+    NAME(close),
+    NAME(create_future),
+    NAME(empty),
+    NAME(full),
+    NAME(get_nowait),
+    NAME(locked),
+    NAME(pop),
+    NAME(popleft),
+    NAME(put_nowait),
+    NAME(qsize),
+    NAME(release),
+    NAME(remove),
+    NAME(throw),
+    NAME(wait),
 };
 
 #define FIELD(state, offset) ((PyObject **)(void *)((char *)(state) + (offset)))
@@ -90,9 +135,8 @@ import_one(struct state *state, const struct import *import)
 
     if (module == NULL)
         return -1;
-    *FIELD(state, import->offset) = import->name == NULL
-                                        ? Py_NewRef(module)
-                                        : PyObject_GetAttrString(module, import->name);
+    *FIELD(state, import->offset) =
+        import->name == NULL ? Py_NewRef(module) : PyObject_GetAttrString(module, import->name);
     Py_DECREF(module);
     return *FIELD(state, import->offset) == NULL ? -1 : 0;
 }
@@ -118,10 +162,14 @@ execute(PyObject *module)
     struct state *const state = state_of_module(module);
 
     if (fill_state(state) < 0 || iora__handle_add_types(module, state) < 0 ||
-        iora__attempt_add_type(module, state) < 0 || iora__loop_add_type(module, state) < 0 ||
+        iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
+        iora__loop_add_type(module, state) < 0 ||
         iora__awaitable_add_types(module, state) < 0 ||
         iora__function_add_type(module, state) < 0 ||
-        iora__event_add_type(module, state) < 0 ||
+        iora__event_add_type(module, state) < 0 || iora__lock_add_type(module, state) < 0 ||
+        iora__condition_add_type(module, state) < 0 ||
+        iora__semaphore_add_types(module, state) < 0 ||
+        iora__barrier_add_type(module, state) < 0 || iora__queue_add_types(module, state) < 0 ||
         iora__asyncio_fill(&state->asyncio) < 0 || iora__create_add(module, state) < 0 ||
         iora__gather_add(module, state) < 0 || iora__taskgroup_add(module, state) < 0 ||
         iora__sleep_add(module, state) < 0 || iora__timeout_add(module, state) < 0 ||
@@ -134,22 +182,41 @@ execute(PyObject *module)
     return 0;
 }
 
+/* What else the state holds. */
+#define HELD(field) offsetof(struct state, field)
+
+static const size_t held[] = {
+    HELD(handle_type),
+    HELD(timer_type),
+    HELD(loop_type),
+    HELD(attempt_type),
+    HELD(transport_type),
+    HELD(awaitable_type),
+    HELD(stop_type),
+    HELD(ready),
+    HELD(function_type),
+    HELD(coroutine_mark),
+    HELD(mark_function),
+    HELD(event_type),
+    HELD(lock_type),
+    HELD(condition_type),
+    HELD(semaphore_type),
+    HELD(queue_types[0]),
+    HELD(queue_types[1]),
+    HELD(queue_types[2]),
+    HELD(public_event),
+    HELD(public_lock),
+    HELD(public_condition),
+    HELD(queue_shut_down),
+};
+
 static int
 traverse(PyObject *module, visitproc visit, void *arg)
 {
     struct state *const state = state_of_module(module);
 
-    Py_VISIT(state->handle_type);
-    Py_VISIT(state->timer_type);
-    Py_VISIT(state->loop_type);
-    Py_VISIT(state->attempt_type);
-    Py_VISIT(state->awaitable_type);
-    Py_VISIT(state->stop_type);
-    Py_VISIT(state->ready);
-    Py_VISIT(state->function_type);
-    Py_VISIT(state->coroutine_mark);
-    Py_VISIT(state->mark_function);
-    Py_VISIT(state->event_type);
+    for (size_t i = 0; i < COUNT(held); i++)
+        Py_VISIT(*FIELD(state, held[i]));
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_VISIT(*FIELD(state, imports[i].offset));
     return iora__asyncio_traverse(&state->asyncio, visit, arg);
@@ -160,17 +227,8 @@ clear(PyObject *module)
 {
     struct state *const state = state_of_module(module);
 
-    Py_CLEAR(state->handle_type);
-    Py_CLEAR(state->timer_type);
-    Py_CLEAR(state->loop_type);
-    Py_CLEAR(state->attempt_type);
-    Py_CLEAR(state->awaitable_type);
-    Py_CLEAR(state->stop_type);
-    Py_CLEAR(state->ready);
-    Py_CLEAR(state->function_type);
-    Py_CLEAR(state->coroutine_mark);
-    Py_CLEAR(state->mark_function);
-    Py_CLEAR(state->event_type);
+    for (size_t i = 0; i < COUNT(held); i++)
+        Py_CLEAR(*FIELD(state, held[i]));
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_CLEAR(*FIELD(state, imports[i].offset));
     iora__asyncio_clear(&state->asyncio);

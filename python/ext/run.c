@@ -5,7 +5,8 @@
  * one may be interrupted by a poll.
  *
  * The GIL is released only round a wait that may block. Until it is, nobody else can touch the ring; while it
- * is, `is_blocked` tells other threads to wake us.
+ * is, `is_blocked` tells other threads to wake us. The backend delivers from within its wait: the first `_done`
+ * that has something to do with Python takes the GIL back (iora__loop_take_gil), for all that follow.
  *
  * An exception that must leave the loop (SystemExit, KeyboardInterrupt, one from a signal handler) stays set,
  * and the drain ends; nothing of Python runs between there and the end of the turn.
@@ -25,9 +26,8 @@
 static int
 say_slow(LoopObject *loop, HandleObject *handle, double took)
 {
-    PyObject *const task = handle->callback != NULL
-                               ? PyObject_GetAttrString(handle->callback, "__self__")
-                               : NULL;
+    PyObject *const task =
+        handle->callback != NULL ? PyObject_GetAttrString(handle->callback, "__self__") : NULL;
     PyObject *result, *what = (PyObject *)handle, *seconds;
     int is_task = 0;
 
@@ -47,8 +47,7 @@ say_slow(LoopObject *loop, HandleObject *handle, double took)
     seconds = PyFloat_FromDouble(took);
     result = seconds == NULL ? NULL
                              : PyObject_CallMethod(loop->state->logger, "warning", "sOO",
-                                                   "Executing %s took %.3f seconds",
-                                                   what, seconds);
+                                                   "Executing %s took %.3f seconds", what, seconds);
     Py_XDECREF(seconds);
     Py_XDECREF(task);
     if (result == NULL)
@@ -108,7 +107,7 @@ drain(iora_loop *core, void *arg)
     LoopObject *const loop = arg;
 
     take_from_core(core);
-    if (PyErr_Occurred())
+    if (PyErr_Occurred() || iora__loop_raise_kept(loop) < 0)
         return;
     iora__loop_begin_slice(core);
     while (core->slice > 0) {
@@ -144,14 +143,20 @@ before_block(iora_loop *core, void *arg)
     loop->released = PyEval_SaveThread();
 }
 
+void
+iora__loop_take_gil(LoopObject *loop)
+{
+    if (!loop->is_blocked)
+        return;
+    PyEval_RestoreThread(loop->released);
+    loop->is_blocked = false;
+}
+
 static void
 after_block(iora_loop *core, void *arg)
 {
-    LoopObject *const loop = arg;
-
     (void)core;
-    PyEval_RestoreThread(loop->released);
-    loop->is_blocked = false;
+    iora__loop_take_gil(arg);
 }
 
 void
@@ -298,7 +303,7 @@ check_may_run(LoopObject *loop)
         PyErr_SetString(PyExc_RuntimeError, "This event loop is already running");
         return -1;
     }
-    if ((running = PyObject_CallNoArgs(loop->state->get_running_loop)) == NULL)
+    if ((running = PyObject_CallMethod(loop->state->events, "_get_running_loop", NULL)) == NULL)
         return -1;
     Py_DECREF(running);
     if (running != Py_None) {
@@ -340,8 +345,7 @@ done:
 static int
 track_origins(LoopObject *loop, bool enabled)
 {
-    PyObject *const result =
-        iora__loop_set_origin_tracking(loop, enabled ? Py_True : Py_False);
+    PyObject *const result = iora__loop_set_origin_tracking(loop, enabled ? Py_True : Py_False);
 
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
@@ -372,7 +376,8 @@ static int
 restore_asyncgen_hooks(PyObject *before)
 {
     PyObject *const sys = PyImport_ImportModule("sys");
-    PyObject *const function = sys != NULL ? PyObject_GetAttrString(sys, "set_asyncgen_hooks") : NULL;
+    PyObject *const function =
+        sys != NULL ? PyObject_GetAttrString(sys, "set_asyncgen_hooks") : NULL;
     PyObject *const result = function != NULL ? PyObject_Call(function, before, NULL) : NULL;
 
     Py_XDECREF(result);
@@ -384,7 +389,8 @@ restore_asyncgen_hooks(PyObject *before)
 static int
 set_running(LoopObject *loop, PyObject *running)
 {
-    PyObject *const result = PyObject_CallOneArg(loop->state->set_running_loop, running);
+    PyObject *const result =
+        PyObject_CallMethod(loop->state->events, "_set_running_loop", "O", running);
 
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;

@@ -32,7 +32,7 @@ iora__running_loop(const struct state *state)
 
     if (ours != NULL)
         return Py_NewRef(ours);
-    loop = PyObject_CallNoArgs(state->get_running_loop);
+    loop = PyObject_CallMethodNoArgs(state->events, state->str__get_running_loop);
     if (loop == Py_None)
         Py_CLEAR(loop);
     return loop;

@@ -19,11 +19,18 @@ struct free_list {
     int count;
 };
 
+/* What was last found out about a class, and the version of the class it is true of (sync.c). */
+struct plain_class {
+    unsigned version;
+    bool is_plain;
+};
+
 struct state {
     PyTypeObject *handle_type;
     PyTypeObject *timer_type;
     PyTypeObject *loop_type;
     PyTypeObject *attempt_type;
+    PyTypeObject *transport_type;
     struct free_list handles;
     struct free_list timers;
     PyTypeObject *awaitable_type; /* awaitable.c */
@@ -34,27 +41,37 @@ struct state {
     PyTypeObject *function_type; /* function.c */
     PyObject *coroutine_mark;    /* NULL where there is none */
     PyObject *mark_function;
-    PyTypeObject *event_type;
-    struct asyncio asyncio; /* asyncio.c */
+    PyTypeObject *event_type, *lock_type, *condition_type, *semaphore_type; /* the files of these names */
+    PyTypeObject *queue_type, *queue_types[3];
+    PyObject *public_event, *public_lock, *public_condition, *queue_shut_down; /* once needed */
+    struct plain_class plain_lock, plain_semaphore, plain_queues[3];           /* sync.c */
+    struct asyncio asyncio;                                                    /* asyncio.c */
     bool is_gone; /* the module is being torn down: nothing is kept any more */
 
     PyObject *asyncio_handle; /* what ours say they are instances of */
     PyObject *asyncio_timer;
+    PyObject *asyncio_transport;
     PyObject *tasks;          /* asyncio.tasks: its Task is looked up at each call */
     PyObject *format_helpers; /* asyncio.format_helpers */
     PyObject *logger;         /* asyncio's */
-    PyObject *set_running_loop;
-    PyObject *get_running_loop;
+    PyObject *events;         /* asyncio.events */
     PyObject *future_type;
     PyObject *is_debug_mode;
     PyObject *iscoroutine;
     PyObject *iscoroutinefunction;
     PyObject *weak_set;
-    PyObject *deque;
+    PyObject *deque, *heappush, *heappop;
+    PyObject *cancelled_error, *broken_barrier_error, *queue_empty, *queue_full;
+    PyObject *set_result_unless_cancelled; /* asyncio.futures' */
+    PyObject *transport_socket;            /* asyncio.trsock's */
+    PyObject *buffered_protocol;
 
     PyObject *str_call_exception_handler, *str_call_at, *str_done, *str_set_result,
-        *str_set_exception, *str_Task;
-    PyObject *str_append, *str_cancelled, *str_close, *str_create_future, *str_popleft, *str_remove, *str_throw;
+        *str_set_exception, *str_Task, *str_connection_lost, *str_data_received, *str_eof_received,
+        *str_get_buffer, *str_buffer_updated, *str_pause_writing, *str_resume_writing;
+    PyObject *str__get, *str__get_running_loop, *str__put, *str_acquire, *str_append, *str_cancel, *str_cancelled, *str_close,
+        *str_create_future, *str_empty, *str_full, *str_get_nowait, *str_locked, *str_pop, *str_popleft,
+        *str_put_nowait, *str_qsize, *str_release, *str_remove, *str_throw, *str_wait;
     PyObject *task_keywords; /* ("loop",) */
 };
 

@@ -29,6 +29,144 @@ iora__sync_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     return (PyObject *)self;
 }
 
+int
+iora__sync_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    const SyncObject *const self = (const SyncObject *)object;
+
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->loop);
+    return iora__waiters_traverse(&self->waiters, visit, arg);
+}
+
+int
+iora__sync_clear(PyObject *object)
+{
+    SyncObject *const self = (SyncObject *)object;
+
+    Py_CLEAR(self->loop);
+    iora__waiters_clear(&self->waiters);
+    return 0;
+}
+
+void
+iora__sync_dealloc(PyObject *self)
+{
+    PyTypeObject *const type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    (void)iora__sync_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* ---- whose methods ---- */
+
+int
+iora__sync_setattro(PyObject *object, PyObject *name, PyObject *value)
+{
+    PyObject *hidden;
+
+    if (PyObject_GenericSetAttr(object, name, value) < 0)
+        return -1;
+    if (value == NULL)
+        return 0;
+    if ((hidden = PyObject_GetAttr((PyObject *)Py_TYPE(object), name)) == NULL)
+        PyErr_Clear();
+    else if (PyCallable_Check(hidden))
+        ((SyncObject *)object)->is_shadowed = true;
+    Py_XDECREF(hidden);
+    return 0;
+}
+
+static int
+has_same(PyTypeObject *one, PyTypeObject *other, const char *name)
+{
+    PyObject *const here = PyObject_GetAttrString((PyObject *)one, name);
+    PyObject *const there = here != NULL ? PyObject_GetAttrString((PyObject *)other, name) : NULL;
+    const int is_same = there == NULL ? -1 : here == there;
+
+    Py_XDECREF(here);
+    Py_XDECREF(there);
+    return is_same;
+}
+
+static int
+find_out(PyTypeObject *class, struct plain_class *known, PyTypeObject *type,
+         const char *const *names)
+{
+    int is_plain = 1;
+
+    for (; is_plain == 1 && *names != NULL; names++)
+        is_plain = has_same(class, type, *names);
+    if (is_plain >= 0)
+        *known = (struct plain_class){class->tp_version_tag, is_plain};
+    return is_plain;
+}
+
+int
+iora__sync_is_plain(SyncObject *self, struct plain_class *known, PyTypeObject *type,
+                    const char *const *names)
+{
+    PyTypeObject *const class = Py_TYPE(self);
+
+    if (self->is_shadowed)
+        return 0;
+    if (known->version == class->tp_version_tag && known->version != 0)
+        return known->is_plain;
+    return find_out(class, known, type, names);
+}
+
+PyObject *
+iora__sync_public_class(PyObject **known, const char *where, const char *name)
+{
+    PyObject *module;
+
+    if (*known == NULL && (module = PyImport_ImportModule(where)) != NULL) {
+        *known = PyObject_GetAttrString(module, name);
+        Py_DECREF(module);
+    }
+    return *known;
+}
+
+/* ---- async with ---- */
+
+static enum iora__outcome
+step_of_enter(AwaitableObject *self, PyObject *value, PyObject **out)
+{
+    if (value == NULL)
+        return IORA__RAISE;
+    if (self->phase == 0) {
+        self->phase = 1;
+        *out = PyObject_CallMethodNoArgs(self->refs[IORA__OWNER], self->state->str_acquire);
+        return *out == NULL ? IORA__RAISE : IORA__AWAIT;
+    }
+    *out = Py_NewRef(Py_None);
+    return IORA__RETURN;
+}
+
+static const struct iora__awaitable_kind enter_kind = {
+    "__aenter__", "_ContextManagerMixin.__aenter__", step_of_enter};
+
+PyObject *
+iora__sync_enter_by_methods(SyncObject *self)
+{
+    return (PyObject *)iora__sync_awaitable(self, &enter_kind);
+}
+
+PyObject *
+iora__sync_exit_by_methods(SyncObject *self)
+{
+    PyObject *const answer = PyObject_CallMethodNoArgs((PyObject *)self, self->state->str_release);
+
+    if (answer == NULL)
+        return NULL;
+    Py_DECREF(answer);
+    return iora__awaitable_ready(self->state);
+}
+
+/* ---- futures and reports ---- */
+
 PyObject *
 iora__sync_create_future(SyncObject *self)
 {
@@ -50,12 +188,12 @@ iora__sync_create_future(SyncObject *self)
 }
 
 PyObject *
-iora__sync_repr(PyObject *self, PyObject *what, const struct waiters *waiters)
+iora__sync_repr(SyncObject *self, PyObject *what)
 {
-    PyObject *const plain = what != NULL ? PyBaseObject_Type.tp_repr(self) : NULL;
+    PyObject *const plain = what != NULL ? PyBaseObject_Type.tp_repr((PyObject *)self) : NULL;
     PyObject *const inner =
         plain != NULL ? PyUnicode_Substring(plain, 1, PyUnicode_GET_LENGTH(plain) - 1) : NULL;
-    const Py_ssize_t n = inner != NULL && waiters != NULL ? iora__waiters_count(waiters) : 0;
+    const Py_ssize_t n = inner != NULL ? iora__waiters_count(&self->waiters) : 0;
     PyObject *text = NULL;
 
     if (inner != NULL && n > 0)
@@ -209,14 +347,6 @@ iora__waiters_as_deque(const struct state *state, struct waiters *waiters)
     return Py_NewRef(deque);
 }
 
-PyObject *
-iora__waiters_as_deque_or_none(const struct state *state, struct waiters *waiters)
-{
-    if (waiters->deque == NULL && waiters->ring.slots == NULL)
-        Py_RETURN_NONE;
-    return iora__waiters_as_deque(state, waiters);
-}
-
 int
 iora__waiters_set(struct waiters *waiters, PyObject *deque)
 {
@@ -227,6 +357,28 @@ iora__waiters_set(struct waiters *waiters, PyObject *deque)
     iora__ring_clear(&waiters->ring);
     Py_XSETREF(waiters->deque, deque == Py_None ? NULL : Py_NewRef(deque));
     return 0;
+}
+
+PyObject *
+iora__sync_get_waiters(SyncObject *self, void *unused)
+{
+    (void)unused;
+    return iora__waiters_as_deque(self->state, &self->waiters);
+}
+
+PyObject *
+iora__sync_get_waiters_or_none(SyncObject *self, void *unused)
+{
+    if (self->waiters.deque == NULL && self->waiters.ring.slots == NULL)
+        Py_RETURN_NONE;
+    return iora__sync_get_waiters(self, unused);
+}
+
+int
+iora__sync_set_waiters(SyncObject *self, PyObject *waiters, void *unused)
+{
+    (void)unused;
+    return iora__waiters_set(&self->waiters, waiters);
 }
 
 int

@@ -4,16 +4,13 @@
 
 #include <Python.h>
 
+#include <stdbool.h>
+
 #include "ext/awaitable.h"
 #include "ext/ring.h"
 
+struct plain_class;
 struct state;
-
-typedef struct {
-    PyObject_HEAD
-    struct state *state;
-    PyObject *loop; /* NULL until somebody has to wait */
-} SyncObject;
 
 /* Futures of those who wait, first come first. */
 struct waiters {
@@ -21,14 +18,41 @@ struct waiters {
     PyObject *deque; /* in the place of the ring, once Python has seen it */
 };
 
+typedef struct {
+    PyObject_HEAD
+    struct state *state;
+    PyObject *loop; /* NULL until somebody has to wait */
+    struct waiters waiters;
+    bool is_shadowed; /* an attribute of the object hides a method */
+} SyncObject;
+
 /* tp_new of all of them. */
 PyObject *iora__sync_new(PyTypeObject *type, PyObject *args, PyObject *keywords);
+
+/* The slots of those that keep nothing else. */
+int iora__sync_traverse(PyObject *self, visitproc visit, void *arg);
+int iora__sync_clear(PyObject *self);
+void iora__sync_dealloc(PyObject *self);
+/* tp_setattro of all of them. */
+int iora__sync_setattro(PyObject *self, PyObject *name, PyObject *value);
+
+/* Whether the object's class, and the object itself, have the methods of these names (a list that ends with NULL)
+ * from `type`, so that they need not be called. -1 with an exception. */
+int iora__sync_is_plain(SyncObject *self, struct plain_class *known, PyTypeObject *type,
+                        const char *const *names);
+
+/* The class that users see, from one of iora's modules in Python. Borrowed. */
+PyObject *iora__sync_public_class(PyObject **known, const char *where, const char *name);
+
+/* `async with` of those that have acquire() and release(): by these methods, whosever they are. */
+PyObject *iora__sync_enter_by_methods(SyncObject *self);
+PyObject *iora__sync_exit_by_methods(SyncObject *self);
 
 /* A future of the running loop, to which the object is bound from now on. */
 PyObject *iora__sync_create_future(SyncObject *self);
 
-/* What object.__repr__ says, with more: "<... [locked, waiters:2]>". `state` is stolen; NULL gives NULL. */
-PyObject *iora__sync_repr(PyObject *self, PyObject *what, const struct waiters *waiters);
+/* What object.__repr__ says, with more: "<... [locked, waiters:2]>". `what` is stolen; NULL gives NULL. */
+PyObject *iora__sync_repr(SyncObject *self, PyObject *what);
 
 /* ---- waiters ---- */
 
@@ -48,10 +72,13 @@ Py_ssize_t iora__waiters_wake(const struct state *state, const struct waiters *w
 
 /* As a deque, from now on. A new reference. */
 PyObject *iora__waiters_as_deque(const struct state *state, struct waiters *waiters);
-/* None if nobody has ever waited, else the deque. */
-PyObject *iora__waiters_as_deque_or_none(const struct state *state, struct waiters *waiters);
-/* A setter for either: a deque, or None. */
+/* A deque in its place, or None: empty. */
 int iora__waiters_set(struct waiters *waiters, PyObject *deque);
+
+/* `_waiters`: a deque; or None if nobody has ever waited. */
+PyObject *iora__sync_get_waiters(SyncObject *self, void *unused);
+PyObject *iora__sync_get_waiters_or_none(SyncObject *self, void *unused);
+int iora__sync_set_waiters(SyncObject *self, PyObject *waiters, void *unused);
 
 int iora__waiters_traverse(const struct waiters *waiters, visitproc visit, void *arg);
 void iora__waiters_clear(struct waiters *waiters);

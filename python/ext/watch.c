@@ -1,11 +1,12 @@
 /* ext/watch.c -- add_reader, add_writer, and what removes them.
  *
- * One *watch* for each descriptor that has a reader or a writer, in an array by descriptor. It is a watcher of
+ * One *watch* for each descriptor that has a reader or a writer, in the loop's table of descriptors. It is a watcher of
  * the core's, which never changes the descriptor; its callback makes the handle ready, unless it already is.
  * A side that the kernel ends with an error has its handle called once more, which then finds the error.
  */
 #include "ext/loop.h"
 #include "ext/state.h"
+#include "ext/transport.h"
 
 enum { READER, WRITER };
 
@@ -46,25 +47,24 @@ set_side(struct watch *watch, int side, bool wanted)
                : iora_watcher_on_writable(&watch->watcher, wanted ? on_writable : NULL, watch);
 }
 
-static int
-make_room(LoopObject *loop, size_t least)
+int
+iora__loop_make_room(LoopObject *loop, int fd)
 {
-    size_t n = loop->n_watches == 0 ? 64 : loop->n_watches;
-    struct watch **watches;
+    size_t n = loop->n_descriptors == 0 ? 64 : loop->n_descriptors;
+    struct descriptor *descriptors = loop->descriptors;
 
-    while (n < least)
+    while (n <= (size_t)fd)
         n *= 2;
-    if (n == loop->n_watches)
+    if (n == loop->n_descriptors)
         return 0;
-    watches = PyMem_Resize(loop->watches, struct watch *, n);
-    if (watches == NULL) {
+    if (PyMem_Resize(descriptors, struct descriptor, n) == NULL) {
         PyErr_NoMemory();
         return -1;
     }
-    for (size_t i = loop->n_watches; i < n; i++)
-        watches[i] = NULL;
-    loop->watches = watches;
-    loop->n_watches = n;
+    for (size_t i = loop->n_descriptors; i < n; i++)
+        descriptors[i] = (struct descriptor){0};
+    loop->descriptors = descriptors;
+    loop->n_descriptors = n;
     return 0;
 }
 
@@ -72,9 +72,9 @@ make_room(LoopObject *loop, size_t least)
 static struct watch *
 get_watch(LoopObject *loop, int fd)
 {
-    if (make_room(loop, (size_t)fd + 1) < 0)
+    if (iora__loop_make_room(loop, fd) < 0)
         return NULL;
-    if (loop->watches[fd] == NULL) {
+    if (loop->descriptors[fd].watch == NULL) {
         struct watch *const watch = PyMem_Calloc(1, sizeof *watch);
 
         if (watch == NULL) {
@@ -83,17 +83,17 @@ get_watch(LoopObject *loop, int fd)
         }
         iora_watcher_init(&watch->watcher, loop->core, fd);
         watch->loop = loop;
-        loop->watches[fd] = watch;
+        loop->descriptors[fd].watch = watch;
     }
-    return loop->watches[fd];
+    return loop->descriptors[fd].watch;
 }
 
 static void
 free_watch(LoopObject *loop, int fd)
 {
-    struct watch *const watch = loop->watches[fd];
+    struct watch *const watch = loop->descriptors[fd].watch;
 
-    loop->watches[fd] = NULL;
+    loop->descriptors[fd].watch = NULL;
     iora_watcher_close(&watch->watcher);
     PyMem_Free(watch);
 }
@@ -111,6 +111,14 @@ as_descriptor(PyObject *object)
     return fd;
 }
 
+static int
+check_free(LoopObject *loop, int fd, PyObject *object)
+{
+    if ((size_t)fd >= loop->n_descriptors)
+        return 0;
+    return iora__transport_check_free(loop->descriptors[fd].transport, object);
+}
+
 static PyObject *
 add(LoopObject *loop, PyObject *const *args, Py_ssize_t n, int side)
 {
@@ -124,7 +132,8 @@ add(LoopObject *loop, PyObject *const *args, Py_ssize_t n, int side)
     }
     if ((fd = as_descriptor(args[0])) < 0 || iora__loop_check_closed(loop) < 0)
         return NULL;
-    if ((handle = iora__handle_new(loop, args[1], args + 2, n - 2, NULL)) == NULL)
+    if (check_free(loop, fd, args[0]) < 0 ||
+        (handle = iora__handle_new(loop, args[1], args + 2, n - 2, NULL)) == NULL)
         return NULL;
     if ((watch = get_watch(loop, fd)) == NULL)
         goto fail_handle;
@@ -157,9 +166,9 @@ remove_side(LoopObject *loop, PyObject *object, int side)
     HandleObject *handle;
     int rc;
 
-    if (fd < 0)
+    if (fd < 0 || check_free(loop, fd, object) < 0)
         return NULL;
-    if ((size_t)fd >= loop->n_watches || (watch = loop->watches[fd]) == NULL ||
+    if ((size_t)fd >= loop->n_descriptors || (watch = loop->descriptors[fd].watch) == NULL ||
         (handle = watch->handles[side]) == NULL)
         Py_RETURN_FALSE;
     watch->handles[side] = NULL;
@@ -199,28 +208,28 @@ iora__loop_remove_writer(LoopObject *loop, PyObject *fd)
 void
 iora__loop_drop_watches(LoopObject *loop)
 {
-    for (size_t fd = 0; fd < loop->n_watches; fd++) {
-        if (loop->watches[fd] == NULL)
+    for (size_t fd = 0; fd < loop->n_descriptors; fd++) {
+        if (loop->descriptors[fd].watch == NULL)
             continue;
 
-        HandleObject *const reader = loop->watches[fd]->handles[READER];
-        HandleObject *const writer = loop->watches[fd]->handles[WRITER];
+        HandleObject *const reader = loop->descriptors[fd].watch->handles[READER];
+        HandleObject *const writer = loop->descriptors[fd].watch->handles[WRITER];
         free_watch(loop, (int)fd);
         Py_XDECREF(reader);
         Py_XDECREF(writer);
     }
-    PyMem_Free(loop->watches);
-    loop->watches = NULL;
-    loop->n_watches = 0;
+    PyMem_Free(loop->descriptors);
+    loop->descriptors = NULL;
+    loop->n_descriptors = 0;
 }
 
 int
 iora__loop_traverse_watches(LoopObject *loop, visitproc visit, void *arg)
 {
-    for (size_t fd = 0; fd < loop->n_watches; fd++) {
-        if (loop->watches[fd] != NULL) {
-            Py_VISIT(loop->watches[fd]->handles[READER]);
-            Py_VISIT(loop->watches[fd]->handles[WRITER]);
+    for (size_t fd = 0; fd < loop->n_descriptors; fd++) {
+        if (loop->descriptors[fd].watch != NULL) {
+            Py_VISIT(loop->descriptors[fd].watch->handles[READER]);
+            Py_VISIT(loop->descriptors[fd].watch->handles[WRITER]);
         }
     }
     return 0;

@@ -3,10 +3,11 @@
 import asyncio
 
 from . import _c
+from ._net import Net
 from ._rare import Rare
 
 
-class EventLoop(_c.Loop, Rare, asyncio.AbstractEventLoop):
+class EventLoop(_c.Loop, Net, Rare, asyncio.AbstractEventLoop):
     """asyncio's event loop, on iora's core."""
 
 

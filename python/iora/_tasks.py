@@ -1,9 +1,17 @@
-"""What asyncio does round tasks, in C; and asyncio's classes over it where users see one."""
+"""What asyncio has round tasks, in C; and asyncio's classes over it where users see one."""
 
 import asyncio
 from asyncio import tasks
 
 from . import _c
+from ._c import (
+    all_tasks, as_completed, create_task, current_task, ensure_future, gather, get_running_loop,
+    run_coroutine_threadsafe, shield, sleep, timeout, timeout_at, to_thread, wait, wait_for, wrap_future)
+
+__all__ = (
+    "TaskGroup", "Timeout", "all_tasks", "as_completed", "create_task", "current_task", "ensure_future",
+    "gather", "get_running_loop", "run_coroutine_threadsafe", "shield", "sleep", "timeout", "timeout_at",
+    "to_thread", "wait", "wait_for", "wrap_future")
 
 
 class TaskGroup(_c.TaskGroup, asyncio.TaskGroup):
@@ -23,16 +31,6 @@ _c._set_timeout_class(Timeout)
 
 async def _wrap_awaitable(awaitable):
     return await awaitable
-
-
-#: What install() puts in the place of asyncio's functions and classes.
-REPLACED = {
-    name: getattr(_c, name)
-    for name in (
-        "all_tasks", "as_completed", "create_task", "current_task", "ensure_future", "gather",
-        "get_running_loop", "run_coroutine_threadsafe", "shield", "sleep", "timeout", "timeout_at",
-        "to_thread", "wait", "wait_for", "wrap_future")
-} | {"TaskGroup": TaskGroup, "Timeout": Timeout}
 
 
 def _register_in_c():

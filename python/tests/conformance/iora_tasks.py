@@ -7,7 +7,7 @@ MODE = "patch"
 
 
 def exports():
-    return dict(_tasks.REPLACED)
+    return {name: getattr(_tasks, name) for name in _tasks.__all__}
 
 
 def describe():
