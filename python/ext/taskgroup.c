@@ -269,18 +269,6 @@ group_abort(TaskGroup *group, PyObject *unused)
 
 /* ---- entering -------------------------------------------------------------------------------------------- */
 
-static enum iora__outcome
-return_group(AwaitableObject *self, PyObject *value, PyObject **out)
-{
-    if (value == NULL)
-        return IORA__RAISE;
-    *out = Py_NewRef(self->refs[0]);
-    return IORA__RETURN;
-}
-
-static const struct iora__awaitable_kind entering = {"__aenter__", "TaskGroup.__aenter__",
-                                                     return_group};
-
 static int
 enter(TaskGroup *group)
 {
@@ -302,13 +290,25 @@ enter(TaskGroup *group)
     return group->cancel_on_enter ? abort_all(group) : 0;
 }
 
+static enum iora__outcome
+step_of_aenter(AwaitableObject *self, PyObject *value, PyObject **out)
+{
+    if (value == NULL || enter((TaskGroup *)self->refs[0]) < 0)
+        return IORA__RAISE;
+    *out = Py_NewRef(self->refs[0]);
+    return IORA__RETURN;
+}
+
+static const struct iora__awaitable_kind entering = {"__aenter__", "TaskGroup.__aenter__",
+                                                     step_of_aenter};
+
 static PyObject *
 group_aenter(TaskGroup *group, PyObject *unused)
 {
-    AwaitableObject *awaitable;
+    AwaitableObject *const awaitable = iora__awaitable_new(group->state, &entering);
 
     (void)unused;
-    if (enter(group) < 0 || (awaitable = iora__awaitable_new(group->state, &entering)) == NULL)
+    if (awaitable == NULL)
         return NULL;
     awaitable->refs[0] = Py_NewRef((PyObject *)group);
     return (PyObject *)awaitable;

@@ -8,7 +8,8 @@
  * taken back no more are left than there were at entry. Then a TimeoutError takes its place. Where another exception
  * ends the block and a CancelledError is behind it, the TimeoutError is put between them.
  *
- * Nothing here waits, so entering and leaving act when they are called.
+ * Nothing here waits, so leaving acts when it is called, without an awaitable of its own. Entering acts when it is
+ * awaited: the task is that which awaits.
  *
  * wait_for() is 3.12's: what is awaited runs in the caller's task, within a Timeout. Without a timer for what ends
  * at once was rejected: who looks at the loop's timers would miss it.
@@ -168,25 +169,24 @@ enter(Timeout *timeout)
 }
 
 static enum iora__outcome
-return_timeout(AwaitableObject *self, PyObject *value, PyObject **out)
+step_of_aenter(AwaitableObject *self, PyObject *value, PyObject **out)
 {
-    if (value == NULL)
+    if (value == NULL || enter((Timeout *)self->refs[0]) < 0)
         return IORA__RAISE;
     *out = Py_NewRef(self->refs[0]);
     return IORA__RETURN;
 }
 
 static const struct iora__awaitable_kind entering = {"__aenter__", "Timeout.__aenter__",
-                                                     return_timeout};
+                                                     step_of_aenter};
 
 static PyObject *
 timeout_aenter(Timeout *timeout, PyObject *unused)
 {
-    AwaitableObject *awaitable;
+    AwaitableObject *const awaitable = iora__awaitable_new(timeout->state, &entering);
 
     (void)unused;
-    if (enter(timeout) < 0 ||
-        (awaitable = iora__awaitable_new(timeout->state, &entering)) == NULL)
+    if (awaitable == NULL)
         return NULL;
     awaitable->refs[0] = Py_NewRef((PyObject *)timeout);
     return (PyObject *)awaitable;
