@@ -37,10 +37,10 @@ state_of_module(PyObject *module)
 }
 
 /* The first class on the way up that we made knows its module. */
-struct state *
-iora__state_of(PyTypeObject *type)
+PyObject *
+iora__module_of(PyTypeObject *type)
 {
-    return state_of_module(PyType_GetModuleByDef(type, &iora__module));
+    return PyType_GetModuleByDef(type, &iora__module);
 }
 
 struct import {
@@ -227,6 +227,9 @@ clear(PyObject *module)
 {
     struct state *const state = state_of_module(module);
 
+    state->is_gone = true;
+    iora__free_list_clear(state); /* while there are types to ask how */
+    iora__awaitable_free_list_clear(state);
     for (size_t i = 0; i < COUNT(held); i++)
         Py_CLEAR(*FIELD(state, held[i]));
     for (size_t i = 0; i < COUNT(imports); i++)
@@ -244,10 +247,7 @@ free_module(void *module)
     for (size_t i = 0; i < COUNT(names); i++)
         Py_CLEAR(*FIELD(state, names[i].offset));
     Py_CLEAR(state->task_keywords);
-    iora__free_list_clear(state);
-    iora__awaitable_free_list_clear(state);
     iora__asyncio_free(&state->asyncio);
-    state->is_gone = true;
 }
 
 static PyModuleDef_Slot slots[] = {

@@ -22,6 +22,12 @@ iora__is_past(PyObject *number)
 
     if (PyFloat_CheckExact(number))
         return PyFloat_AS_DOUBLE(number) <= 0.0;
+    if (PyLong_CheckExact(number)) {
+        int overflow;
+        const long seconds = PyLong_AsLongAndOverflow(number, &overflow);
+
+        return overflow != 0 ? overflow < 0 : seconds <= 0;
+    }
     if ((zero = PyLong_FromLong(0)) == NULL)
         return -1;
     is = PyObject_RichCompareBool(number, zero, Py_LE);

@@ -1,6 +1,7 @@
 /* ext/state.h -- what one interpreter's copy of the module keeps: its types, and what it needs of asyncio.
  *
- * There are no globals. A loop points to its state; a handle reaches it through its loop.
+ * There are no globals. A loop points to its state, and holds the module; everything else reaches it through its
+ * loop, which it lets go of last.
  */
 #ifndef IORA_EXT_STATE_H
 #define IORA_EXT_STATE_H
@@ -77,7 +78,13 @@ struct state {
 
 extern struct PyModuleDef iora__module;
 
-/* The state of the module that made this type, or a type it is derived from. */
-struct state *iora__state_of(PyTypeObject *type);
+/* The module that made this type, or a type it is derived from; borrowed. */
+PyObject *iora__module_of(PyTypeObject *type);
+
+static inline struct state *
+iora__state_of(PyTypeObject *type)
+{
+    return PyModule_GetState(iora__module_of(type));
+}
 
 #endif

@@ -45,7 +45,8 @@ struct gather {
 };
 
 struct TransportObject {
-    PyObject_HEAD LoopObject *loop;
+    PyObject_HEAD
+    LoopObject *loop;
     PyObject *protocol; /* NULL once lost */
     PyObject *sock;     /* NULL once closed */
     PyObject *extra;
@@ -208,6 +209,21 @@ fail_by_protocol(TransportObject *transport, const char *message)
         fail(transport, iora__take_exception(), message);
 }
 
+/* The backend has the descriptor no longer: true. In a forked child the kernel's set is the parent's too, and must
+ * not hear of it: there the descriptor goes with the backend, and no socket object may close it. */
+static bool
+give_back(TransportObject *transport)
+{
+    if (!iora__link_is_linked(&transport->in_loop))
+        return true;
+    iora__list_remove(&transport->in_loop);
+    transport->loop->descriptors[transport->fd].transport = NULL;
+    if (iora__loop_is_forked(transport->loop->core))
+        return false;
+    sockets_of(transport)->release(backend_of(transport), transport->fd);
+    return true;
+}
+
 static int
 close_socket(TransportObject *transport)
 {
@@ -217,12 +233,7 @@ close_socket(TransportObject *transport)
     if (sock == NULL)
         return 0;
     transport->sock = NULL;
-    if (iora__link_is_linked(&transport->in_loop)) {
-        iora__list_remove(&transport->in_loop);
-        transport->loop->descriptors[transport->fd].transport = NULL;
-        sockets_of(transport)->release(backend_of(transport), transport->fd);
-    }
-    result = PyObject_CallMethod(sock, "close", NULL);
+    result = PyObject_CallMethod(sock, give_back(transport) ? "close" : "detach", NULL);
     Py_DECREF(sock);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
@@ -1067,16 +1078,15 @@ fail:
 void
 iora__loop_drop_transports(LoopObject *loop)
 {
-    struct iora__link *link;
-
-    while ((link = iora__list_pop(&loop->transports)) != NULL) {
-        TransportObject *const transport = iora__container_of(link, TransportObject, in_loop);
+    while (!iora__list_is_empty(&loop->transports)) {
+        TransportObject *const transport =
+            iora__container_of(loop->transports._next, TransportObject, in_loop);
 
         Py_INCREF(transport);
         stop_op(transport, &transport->recv, &transport->is_receiving);
         stop_op(transport, &transport->send, &transport->is_sending);
-        loop->descriptors[transport->fd].transport = NULL;
-        sockets_of(transport)->release(backend_of(transport), transport->fd);
+        if (iora__loop_is_forked(loop->core) ? close_socket(transport) < 0 : !give_back(transport))
+            PyErr_WriteUnraisable((PyObject *)transport);
         Py_DECREF(transport);
     }
 }
@@ -1132,11 +1142,7 @@ transport_dealloc(TransportObject *transport)
     PyObject_GC_UnTrack(transport);
     if (transport->weak_references != NULL)
         PyObject_ClearWeakRefs((PyObject *)transport);
-    if (iora__link_is_linked(&transport->in_loop)) { /* it was never finished */
-        iora__list_remove(&transport->in_loop);
-        transport->loop->descriptors[transport->fd].transport = NULL;
-        sockets_of(transport)->release(backend_of(transport), transport->fd);
-    }
+    (void)give_back(transport); /* of one that was never finished */
     (void)transport_clear(transport);
     release_buffer(transport);
     drop_queue(transport);
