@@ -463,7 +463,9 @@ finish(struct job *job, int status)
 static int
 timeout_s(void)
 {
-    return runner.wrap != NULL ? TIMEOUT_S * 10 : test_under_sanitizer() ? TIMEOUT_S * 4 : TIMEOUT_S;
+    const bool is_slow = test_under_sanitizer() || runner.way == TEST_STINGY; /* a call for each byte */
+
+    return runner.wrap != NULL ? TIMEOUT_S * 10 : is_slow ? TIMEOUT_S * 4 : TIMEOUT_S;
 }
 
 static void
