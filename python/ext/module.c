@@ -133,6 +133,9 @@ clear(PyObject *module)
 {
     struct state *const state = state_of_module(module);
 
+    /* Freeing what was kept asks its type. */
+    iora__free_list_clear(state);
+    state->is_gone = true;
     Py_CLEAR(state->handle_type);
     Py_CLEAR(state->timer_type);
     Py_CLEAR(state->loop_type);
@@ -152,8 +155,6 @@ free_module(void *module)
     for (size_t i = 0; i < COUNT(names); i++)
         Py_CLEAR(*FIELD(state, names[i].offset));
     Py_CLEAR(state->task_keywords);
-    iora__free_list_clear(state);
-    state->is_gone = true;
 }
 
 static PyModuleDef_Slot slots[] = {
