@@ -5,6 +5,7 @@
  */
 #include "ext/attempt.h"
 #include "ext/handle.h"
+#include "ext/listener.h"
 #include "ext/loop.h"
 #include "ext/state.h"
 #include "ext/transport.h"
@@ -50,6 +51,7 @@ static const struct import imports[] = {
     IMPORT("asyncio.protocols", "BufferedProtocol", buffered_protocol),
     IMPORT("asyncio.transports", "Transport", asyncio_transport),
     IMPORT("asyncio.trsock", "TransportSocket", transport_socket),
+    IMPORT("socket", "socket", socket_type),
     IMPORT("weakref", "WeakSet", weak_set),
 };
 
@@ -66,6 +68,7 @@ struct name {
 static const struct name names[] = {
     NAME(call_exception_handler), NAME(call_at), NAME(done), NAME(set_result),
     NAME(set_exception), NAME(Task), NAME(connection_lost), NAME(data_received), NAME(eof_received), NAME(get_buffer), NAME(buffer_updated), NAME(pause_writing), NAME(resume_writing),
+    NAME(connection_made), NAME(_start), NAME(_attach), NAME(_detach),
 };
 
 #define FIELD(state, offset) ((PyObject **)(void *)((char *)(state) + (offset)))
@@ -106,7 +109,8 @@ execute(PyObject *module)
     struct state *const state = state_of_module(module);
 
     if (fill_state(state) < 0 || iora__handle_add_types(module, state) < 0 ||
-        iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 || iora__loop_add_type(module, state) < 0 ||
+        iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
+        iora__listener_add_type(module, state) < 0 || iora__loop_add_type(module, state) < 0 ||
         PyModule_AddType(module, state->handle_type) < 0 ||
         PyModule_AddType(module, state->timer_type) < 0)
         return -1;
@@ -123,6 +127,7 @@ traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->loop_type);
     Py_VISIT(state->attempt_type);
     Py_VISIT(state->transport_type);
+    Py_VISIT(state->listener_type);
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_VISIT(*FIELD(state, imports[i].offset));
     return 0;
@@ -141,6 +146,7 @@ clear(PyObject *module)
     Py_CLEAR(state->loop_type);
     Py_CLEAR(state->attempt_type);
     Py_CLEAR(state->transport_type);
+    Py_CLEAR(state->listener_type);
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_CLEAR(*FIELD(state, imports[i].offset));
     return 0;

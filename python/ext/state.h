@@ -23,6 +23,7 @@ struct state {
     PyTypeObject *loop_type;
     PyTypeObject *attempt_type;
     PyTypeObject *transport_type;
+    PyTypeObject *listener_type;
     struct free_list handles;
     struct free_list timers;
     bool is_gone; /* the module is being torn down: nothing is kept any more */
@@ -42,11 +43,13 @@ struct state {
     PyObject *weak_set;
     PyObject *set_result_unless_cancelled; /* asyncio.futures' */
     PyObject *transport_socket;            /* asyncio.trsock's */
+    PyObject *socket_type;
     PyObject *buffered_protocol;
 
     PyObject *str_call_exception_handler, *str_call_at, *str_done, *str_set_result,
         *str_set_exception, *str_Task, *str_connection_lost, *str_data_received, *str_eof_received,
-        *str_get_buffer, *str_buffer_updated, *str_pause_writing, *str_resume_writing;
+        *str_get_buffer, *str_buffer_updated, *str_pause_writing, *str_resume_writing,
+        *str_connection_made, *str__start, *str__attach, *str__detach;
     PyObject *task_keywords; /* ("loop",) */
 };
 
