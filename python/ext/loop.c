@@ -201,6 +201,9 @@ loop_close(LoopObject *loop, PyObject *unused)
             return NULL;
         Py_DECREF(result);
     }
+    if ((result = PyObject_CallMethod((PyObject *)loop, "_before_close", NULL)) == NULL)
+        return NULL;
+    Py_DECREF(result);
     close_core(loop);
     loop->executor_shutdown_called = true;
     executor = loop->default_executor;

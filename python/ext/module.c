@@ -38,8 +38,7 @@ struct import {
 static const struct import imports[] = {
     IMPORT("asyncio.events", "Handle", asyncio_handle),
     IMPORT("asyncio.events", "TimerHandle", asyncio_timer),
-    IMPORT("asyncio.events", "_set_running_loop", set_running_loop),
-    IMPORT("asyncio.events", "_get_running_loop", get_running_loop),
+    IMPORT("asyncio.events", NULL, events),
     IMPORT("asyncio.tasks", NULL, tasks),
     IMPORT("asyncio.format_helpers", NULL, format_helpers),
     IMPORT("asyncio.log", "logger", logger),

@@ -318,7 +318,7 @@ check_may_run(LoopObject *loop)
         PyErr_SetString(PyExc_RuntimeError, "This event loop is already running");
         return -1;
     }
-    if ((running = PyObject_CallNoArgs(loop->state->get_running_loop)) == NULL)
+    if ((running = PyObject_CallMethod(loop->state->events, "_get_running_loop", NULL)) == NULL)
         return -1;
     Py_DECREF(running);
     if (running != Py_None) {
@@ -404,7 +404,7 @@ restore_asyncgen_hooks(PyObject *before)
 static int
 set_running(LoopObject *loop, PyObject *running)
 {
-    PyObject *const result = PyObject_CallOneArg(loop->state->set_running_loop, running);
+    PyObject *const result = PyObject_CallMethod(loop->state->events, "_set_running_loop", "O", running);
 
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;

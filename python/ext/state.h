@@ -34,8 +34,7 @@ struct state {
     PyObject *tasks;          /* asyncio.tasks: its Task is looked up at each call */
     PyObject *format_helpers; /* asyncio.format_helpers */
     PyObject *logger;         /* asyncio's */
-    PyObject *set_running_loop;
-    PyObject *get_running_loop;
+    PyObject *events;         /* asyncio.events */
     PyObject *future_type;
     PyObject *is_debug_mode;
     PyObject *iscoroutine;

@@ -7,11 +7,16 @@ import itertools
 import os
 import socket
 import stat
+import sys
 from asyncio import staggered
 from asyncio.log import logger
 from collections import abc, defaultdict
 
 from ._server import Server
+
+
+# Whether a Unix server's path goes with it, unless the caller says: as the version's own loop does.
+_CLEANS_UP = sys.version_info >= (3, 13)
 
 
 def _interleave(infos, first_family_count):
@@ -328,7 +333,7 @@ class Net:
 
     async def create_unix_server(self, protocol_factory, path=None, *, sock=None, backlog=100,
                                  ssl=None, ssl_handshake_timeout=None, ssl_shutdown_timeout=None,
-                                 start_serving=True, cleanup_socket=True):
+                                 start_serving=True, cleanup_socket=_CLEANS_UP):
         """Listen on a Unix socket: a Server."""
         if isinstance(ssl, bool):
             raise TypeError("ssl argument must be an SSLContext or None")

@@ -6,13 +6,16 @@ coroutine that tries first, and otherwise awaits a future that C completes.
 
 import asyncio
 import concurrent.futures
+import contextvars
+import errno
+import signal
 import socket
 import ssl
 import sys
 import threading
 import traceback
 import warnings
-from asyncio import base_events, events, futures, tasks
+from asyncio import base_events, coroutines, events, futures, tasks
 from asyncio.log import logger
 
 _AGAIN = (BlockingIOError, InterruptedError)
@@ -296,7 +299,7 @@ class Rare:
         try:
             return sock.recv(nbytes)
         except _AGAIN:
-            return await self._attempt(sock, False, sock.recv, nbytes)
+            return await self._attempt(sock, False, lambda: sock.recv(nbytes))
 
     async def sock_recv_into(self, sock, buf):
         """Receive into a buffer; how many bytes."""
@@ -304,7 +307,7 @@ class Rare:
         try:
             return sock.recv_into(buf)
         except _AGAIN:
-            return await self._attempt(sock, False, sock.recv_into, buf)
+            return await self._attempt(sock, False, lambda: sock.recv_into(buf))
 
     async def sock_recvfrom(self, sock, bufsize):
         """Receive a datagram: its bytes, and the sender's address."""
@@ -312,7 +315,7 @@ class Rare:
         try:
             return sock.recvfrom(bufsize)
         except _AGAIN:
-            return await self._attempt(sock, False, sock.recvfrom, bufsize)
+            return await self._attempt(sock, False, lambda: sock.recvfrom(bufsize))
 
     async def sock_recvfrom_into(self, sock, buf, nbytes=0):
         """Receive a datagram into a buffer: how many bytes, and the sender's address."""
@@ -321,7 +324,7 @@ class Rare:
         try:
             return sock.recvfrom_into(buf, nbytes)
         except _AGAIN:
-            return await self._attempt(sock, False, sock.recvfrom_into, buf, nbytes)
+            return await self._attempt(sock, False, lambda: sock.recvfrom_into(buf, nbytes))
 
     async def sock_sendall(self, sock, data):
         """Send all of the data."""
@@ -348,7 +351,7 @@ class Rare:
         try:
             return sock.sendto(data, address)
         except _AGAIN:
-            return await self._attempt(sock, True, sock.sendto, data, address)
+            return await self._attempt(sock, True, lambda: sock.sendto(data, address))
 
     async def sock_connect(self, sock, address):
         """Connect a socket; the host in the address may be a name."""
@@ -393,13 +396,69 @@ class Rare:
             infos = [(*info[:4], (*info[4][:2], *address[2:])) for info in infos]
         return infos
 
-    # ---- what is to come --------------------------------------------------------------------------------
+    # ---- signals ----------------------------------------------------------------------------------------
+    #
+    # The interpreter runs our handler in the main thread, between two bytecodes or when the loop asks for it;
+    # while the loop waits, its wake-up descriptor brings it there. So no signal can be lost to a full pipe.
+
+    _signal_handlers = None  # number: (callback, arguments, context)
+
+    @staticmethod
+    def _check_signal(sig):
+        if not isinstance(sig, int):
+            raise TypeError(f"sig must be an int, not {sig!r}")
+        if sig not in signal.valid_signals():
+            raise ValueError(f"invalid signal number {sig}")
 
     def add_signal_handler(self, sig, callback, *args):
-        _later("add_signal_handler()")
+        """Call callback(*args) from the loop whenever the signal comes. Main thread only."""
+        if asyncio.iscoroutine(callback) or coroutines.iscoroutinefunction(callback):
+            raise TypeError("coroutines cannot be used with add_signal_handler()")
+        self._check_signal(sig)
+        self._check_closed()
+        if self._signal_handlers is None:
+            self._signal_handlers = {}
+        before = self._signal_handlers.get(sig)
+        self._signal_handlers[sig] = callback, args, contextvars.copy_context()
+        try:
+            signal.signal(sig, self._on_signal)
+            signal.siginterrupt(sig, False)
+        except (OSError, ValueError) as exc:
+            if before is None:
+                del self._signal_handlers[sig]
+            else:
+                self._signal_handlers[sig] = before
+            if getattr(exc, "errno", None) == errno.EINVAL:
+                raise RuntimeError(f"sig {sig} cannot be caught") from None
+            if isinstance(exc, ValueError):
+                raise RuntimeError(str(exc)) from None
+            raise
+
+    def _on_signal(self, sig, frame):
+        found = (self._signal_handlers or {}).get(sig)
+        if found is not None and not self.is_closed():
+            callback, args, context = found
+            self.call_soon_threadsafe(callback, *args, context=context)
 
     def remove_signal_handler(self, sig):
-        _later("remove_signal_handler()")
+        """Whether there was one."""
+        self._check_signal(sig)
+        if not self._signal_handlers or self._signal_handlers.pop(sig, None) is None:
+            return False
+        default = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
+        try:
+            signal.signal(sig, default)
+        except OSError as exc:
+            if exc.errno == errno.EINVAL:
+                raise RuntimeError(f"sig {sig} cannot be caught") from None
+            raise
+        return True
+
+    def _before_close(self):
+        for sig in list(self._signal_handlers or ()):
+            self.remove_signal_handler(sig)
+
+    # ---- what is to come --------------------------------------------------------------------------------
 
     async def create_datagram_endpoint(self, protocol_factory, local_addr=None, remote_addr=None,
                                        **kwargs):

@@ -233,7 +233,8 @@ iora__loop_enter(iora_loop *loop)
         return IORA_E_FORKED;
     if ((rc = iora__loop_check(loop, "running the loop")) < 0)
         return rc;
-    if (iora__running != NULL || loop->running)
+    /* In a forked child nothing runs the parent's loop, though its thread was in the middle of it. */
+    if (loop->running || (iora__running != NULL && !iora__loop_is_forked(iora__running)))
         return -EBUSY;
     loop->running = true;
     loop->thread = pthread_self();
