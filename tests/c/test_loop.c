@@ -773,6 +773,38 @@ TEST_REAL(loop, a_child_forked_in_a_task_takes_nothing_from_its_parent)
     fork_inside_a_run(false);
 }
 
+static void
+run_another_loop_in_a_child(void *arg)
+{
+    int status;
+    const pid_t pid = fork();
+
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        iora_loop *loop = NULL;
+        iora_handle handle = {0};
+        int count = 0;
+        const bool well = iora_loop_new(NULL, &loop) == 0 &&
+                          iora_call_soon(loop, &handle, count_up, &count) == 0 &&
+                          iora_loop_run_once(loop, iora_ns(0)) == 0 && count == 1 &&
+                          iora_loop_running() == NULL && iora_loop_free(loop) == 0;
+
+        _exit(well ? EXIT_SUCCESS : EXIT_FAILURE);
+    }
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    *(int *)arg = status;
+}
+
+TEST_REAL(loop, a_child_forked_in_a_callback_may_run_a_loop_of_its_own)
+{
+    iora_handle handle = {0};
+    int status = -1;
+
+    soon(&handle, run_another_loop_in_a_child, &status);
+    turn_some(test_loop());
+    CHECK_EQ(status, 0);
+}
+
 /* ---- freeing it ------------------------------------------------------------------------------------------ */
 
 TEST_EVERYWHERE(loop, freeing_drops_callbacks_and_timers_uncalled)

@@ -1,0 +1,229 @@
+"""The ways in: run, Runner, install, python -m iora, import iora as asyncio; signals; forks."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+import iora
+
+
+def python(*arguments, code=None, **kwargs):
+    if code is not None:
+        arguments = ("-c", textwrap.dedent(code), *arguments)
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True,
+                          timeout=60, check=False, **kwargs)
+
+
+async def which():
+    return type(asyncio.get_running_loop())
+
+
+def test_run_and_runner():
+    assert iora.run(which()) is iora.EventLoop
+    with iora.Runner() as runner:
+        assert runner.run(which()) is iora.EventLoop
+        assert isinstance(runner.get_loop(), iora.EventLoop)
+    loops = []
+    assert iora.run(which(), loop_factory=lambda: loops.append(1) or asyncio.new_event_loop()) \
+        is not iora.EventLoop
+    assert loops == [1]
+
+
+def test_runner_takes_our_factory():
+    with asyncio.Runner(loop_factory=iora.new_event_loop) as runner:
+        assert runner.run(which()) is iora.EventLoop
+
+
+def test_install_and_uninstall():
+    before = {name: getattr(asyncio, name) for name in dir(asyncio)}
+    task, future = asyncio.Task, asyncio.Future
+    iora.install()
+    iora.install()
+    try:
+        assert asyncio.run(which()) is iora.EventLoop
+        assert asyncio.new_event_loop is iora.new_event_loop
+        assert (asyncio.Task, asyncio.Future) == (task, future)
+    finally:
+        iora.uninstall()
+    iora.uninstall()
+    assert {name: getattr(asyncio, name) for name in dir(asyncio)} == before
+    assert asyncio.run(which()) is not iora.EventLoop
+
+
+def test_iora_as_asyncio():
+    import iora as ours
+    assert ours.sleep is asyncio.sleep and ours.TaskGroup is asyncio.TaskGroup
+    assert "gather" in ours.__all__ and "gather" in dir(ours)
+    with pytest.raises(AttributeError):
+        ours.no_such_name
+
+
+PROGRAM = """
+import asyncio, sys
+async def main():
+    print(type(asyncio.get_running_loop()).__module__, sys.argv[1:], __name__)
+asyncio.run(main())
+"""
+
+
+def test_python_m_iora_runs_a_file_or_a_module(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    by_file = python("-m", "iora", str(tmp_path / "program.py"), "a", "b")
+    assert by_file.stdout == "iora._loop ['a', 'b'] __main__\n", by_file.stderr
+    by_module = python("-m", "iora", "-m", "program", "a", "b", cwd=tmp_path)
+    assert by_module.stdout == "iora._loop ['a', 'b'] __main__\n", by_module.stderr
+
+
+def test_ctrl_c_cancels_the_main_task_while_the_loop_waits():
+    done = python(code="""
+        import asyncio, iora, os, signal, threading
+        async def main():
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                print("cancelled")
+                raise
+        try:
+            iora.run(main())
+        except KeyboardInterrupt:
+            print("interrupted")
+        """)
+    assert done.stdout == "cancelled\ninterrupted\n", done.stderr
+
+
+def test_a_second_ctrl_c_is_raised_at_once():
+    done = python(code="""
+        import asyncio, iora, os, signal, threading, time
+        async def main():
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                print("deaf")
+            await asyncio.sleep(60)
+        try:
+            iora.run(main())
+        except KeyboardInterrupt:
+            print("interrupted")
+        """)
+    assert done.stdout == "deaf\ninterrupted\n", done.stderr
+
+
+def test_a_signal_that_lands_on_another_thread_wakes_the_loop(loop):
+    """The kernel may give it to any thread; Python runs the handler in the main one."""
+    heard = loop.create_future()
+    loop.add_signal_handler(signal.SIGUSR1, heard.set_result, 1)
+    release = threading.Event()
+    other = threading.Thread(target=release.wait)
+    other.start()
+    loop.call_later(0.05, lambda: signal.pthread_kill(other.ident, signal.SIGUSR1))
+    began = time.monotonic()
+    assert loop.run_until_complete(asyncio.wait_for(heard, 20)) == 1
+    assert time.monotonic() - began < 10
+    assert loop.remove_signal_handler(signal.SIGUSR1)
+    assert not loop.remove_signal_handler(signal.SIGUSR1)
+    release.set()
+    other.join()
+
+
+def test_the_wakeup_descriptor_is_given_back(loop):
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing)
+    try:
+        loop.run_until_complete(asyncio.sleep(0))
+        assert signal.set_wakeup_fd(before) == writing
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_forked_child_has_no_running_loop_and_may_run_its_own(loop):
+    async def main():
+        pid = os.fork()
+        if pid == 0:
+            try:
+                assert iora.run(which()) is iora.EventLoop
+                os._exit(0)
+            finally:
+                os._exit(1)
+        _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+        return status
+
+    asyncio.events._set_running_loop(None)
+    assert loop.run_until_complete(main()) == 0
+
+
+def test_asynchronous_generators_are_closed_at_the_end():
+    seen = []
+
+    async def generator():
+        try:
+            yield 1
+            yield 2
+        finally:
+            await asyncio.sleep(0)
+            seen.append("closed")
+
+    async def main():
+        held.append(generator())
+        async for _ in held[0]:
+            break
+
+    held = []
+    iora.run(main())
+    assert seen == ["closed"]
+
+
+def test_hooks_for_generators_come_back(loop):
+    hooks = sys.get_asyncgen_hooks()
+    loop.run_until_complete(asyncio.sleep(0))
+    assert sys.get_asyncgen_hooks() == hooks
+
+
+def test_names_of_numbers_need_no_thread(loop):
+    async def main():
+        infos = await loop.getaddrinfo("127.0.0.1", 80)
+        assert infos[0][4] == ("127.0.0.1", 80)
+        assert await loop.getaddrinfo("::1", "80")
+        assert loop._default_executor is None
+        assert await loop.getaddrinfo("localhost", 80)
+        assert loop._default_executor is not None
+
+    loop.run_until_complete(main())
+
+
+@pytest.mark.parametrize("call", [
+    lambda loop: loop.create_datagram_endpoint(asyncio.DatagramProtocol),
+    lambda loop: loop.subprocess_exec(asyncio.SubprocessProtocol, "true"),
+    lambda loop: loop.connect_read_pipe(asyncio.Protocol, None),
+    lambda loop: loop.start_tls(None, None, None),
+    lambda loop: loop.sendfile(None, None),
+    lambda loop: loop.create_connection(asyncio.Protocol, "127.0.0.1", 1, ssl=True),
+])
+def test_what_is_not_there_yet_says_so(loop, call):
+    with pytest.raises(NotImplementedError, match="iora has no"):
+        loop.run_until_complete(call(loop))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="needs interpreters with their own GIL")
+def test_a_subinterpreter_has_a_module_of_its_own():
+    done = python(code="""
+        try:
+            import _interpreters as interpreters
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+        made = interpreters.create()
+        print(interpreters.run_string(made,
+              "import iora, asyncio; assert iora.run(asyncio.sleep(0, 5)) == 5"))
+        """)
+    assert done.returncode == 0 and "Error" not in done.stdout, done.stdout + done.stderr
