@@ -19,8 +19,7 @@
 #include <structmember.h>
 
 typedef struct ListenerObject {
-    PyObject_HEAD
-    LoopObject *loop;
+    PyObject_HEAD LoopObject *loop;
     PyObject *sock;
     PyObject *factory;
     PyObject *server;
@@ -47,7 +46,8 @@ stop(ListenerObject *listener)
     iora__list_remove(&listener->in_loop);
     if (listener->accept._state != IORA__OP_IDLE)
         (void)iora__op_cancel(loop->core, &listener->accept);
-    if (loop->descriptors[listener->fd].transport == NULL) /* else the socket was closed, and the number is its */
+    if (loop->descriptors[listener->fd].transport ==
+        NULL) /* else the socket was closed, and the number is its */
         iora__sockets_of(loop)->release(loop->core->backend_state, listener->fd);
     Py_DECREF(listener); /* the caller has another */
 }
@@ -69,13 +69,13 @@ report_failed(ListenerObject *listener, PyObject *protocol)
         Py_DECREF(exception);
         return;
     }
-    details = Py_BuildValue("{s:s,s:O}", "message",
-                            "Error on transport creation for incoming connection", "exception",
-                            exception);
+    details =
+        Py_BuildValue("{s:s,s:O}", "message", "Error on transport creation for incoming connection",
+                      "exception", exception);
     if (details != NULL &&
         (protocol == NULL || PyDict_SetItemString(details, "protocol", protocol) == 0))
-        result = PyObject_CallMethodOneArg((PyObject *)loop, loop->state->str_call_exception_handler,
-                                           details);
+        result = PyObject_CallMethodOneArg((PyObject *)loop,
+                                           loop->state->str_call_exception_handler, details);
     if (result == NULL)
         iora__loop_keep_exception(loop);
     Py_XDECREF(result);
@@ -139,8 +139,8 @@ fail(ListenerObject *listener, int code)
         return;
     stop(listener);
     exception = iora__os_error(code);
-    result = PyObject_CallMethod(listener->server, is_exhausted(code) ? "_retry" : "_give_up", "OOO",
-                                 listener, listener->sock, exception);
+    result = PyObject_CallMethod(listener->server, is_exhausted(code) ? "_retry" : "_give_up",
+                                 "OOO", listener, listener->sock, exception);
     Py_DECREF(exception);
     if (result == NULL)
         iora__loop_keep_exception(loop);
@@ -211,7 +211,8 @@ iora__loop_listen(LoopObject *loop, PyObject *const *args, Py_ssize_t n)
         PyErr_SetString(PyExc_TypeError, "_listen() takes three arguments");
         return NULL;
     }
-    listener = (ListenerObject *)loop->state->listener_type->tp_alloc(loop->state->listener_type, 0);
+    listener =
+        (ListenerObject *)loop->state->listener_type->tp_alloc(loop->state->listener_type, 0);
     if (listener == NULL)
         return NULL;
     listener->loop = (LoopObject *)Py_NewRef((PyObject *)loop);
@@ -294,12 +295,9 @@ static PyMemberDef listener_members[] = {
 };
 
 static PyType_Slot listener_slots[] = {
-    {Py_tp_dealloc, listener_dealloc},
-    {Py_tp_traverse, listener_traverse},
-    {Py_tp_clear, listener_clear},
-    {Py_tp_methods, listener_methods},
-    {Py_tp_members, listener_members},
-    {0},
+    {Py_tp_dealloc, listener_dealloc}, {Py_tp_traverse, listener_traverse},
+    {Py_tp_clear, listener_clear},     {Py_tp_methods, listener_methods},
+    {Py_tp_members, listener_members}, {0},
 };
 
 static PyType_Spec listener_spec = {

@@ -136,9 +136,9 @@ deliver_count(TransportObject *transport, int n)
 {
     PyObject *const count = PyLong_FromLong(n);
     PyObject *const result =
-        count == NULL ? NULL
-                      : iora__transport_call(transport,
-                                             transport->loop->state->str_buffer_updated, count);
+        count == NULL
+            ? NULL
+            : iora__transport_call(transport, transport->loop->state->str_buffer_updated, count);
 
     Py_XDECREF(count);
     if (result == NULL)
@@ -199,7 +199,7 @@ deliver_end(TransportObject *transport)
     if (keep_open < 0)
         iora__transport_fail_by_protocol(transport,
                                          "Fatal error: protocol.eof_received() call failed.");
-    else if (!keep_open && iora__transport_close(transport) < 0)
+    else if (!keep_open && iora__transport_close(transport, transport->context) < 0)
         PyErr_WriteUnraisable((PyObject *)transport);
 }
 
@@ -264,10 +264,8 @@ iora__transport_start_reading(TransportObject *transport)
 
     if (transport->is_receiving || !may_read(transport))
         return;
-    transport->recv = (struct iora__op){._done = received,
-                                        ._fd = transport->fd,
-                                        ._kind = IORA__OP_RECV,
-                                        ._flags = IORA__OP_MULTI};
+    transport->recv = (struct iora__op){
+        ._done = received, ._fd = transport->fd, ._kind = IORA__OP_RECV, ._flags = IORA__OP_MULTI};
     choose_target(transport);
     if ((rc = iora__op_submit(transport->loop->core, &transport->recv)) < 0) {
         iora__transport_fail(transport, iora__os_error(rc), "Fatal read error on socket transport");

@@ -68,11 +68,11 @@ iora__transport_report(TransportObject *transport, const char *message, PyObject
     PyObject *const details = Py_BuildValue(
         "{s:s,s:O,s:O,s:O}", "message", message, "exception", exception, "transport", transport,
         "protocol", transport->protocol != NULL ? transport->protocol : Py_None);
-    PyObject *const result =
-        details == NULL ? NULL
-                        : PyObject_CallMethodOneArg((PyObject *)transport->loop,
-                                                    transport->loop->state->str_call_exception_handler,
-                                                    details);
+    PyObject *const result = details == NULL
+                                 ? NULL
+                                 : PyObject_CallMethodOneArg(
+                                       (PyObject *)transport->loop,
+                                       transport->loop->state->str_call_exception_handler, details);
 
     Py_XDECREF(details);
     if (result == NULL)
@@ -120,7 +120,7 @@ leave_table(TransportObject *transport)
 }
 
 static int
-force_close(TransportObject *transport, PyObject *exception)
+force_close(TransportObject *transport, PyObject *exception, PyObject *context)
 {
     if (transport->conn_lost > 0 || transport->protocol == NULL)
         return 0;
@@ -129,7 +129,7 @@ force_close(TransportObject *transport, PyObject *exception)
         iora__transport_drop_pieces(transport);
     transport->is_closing = true;
     iora__transport_stop_reading(transport);
-    return iora__transport_lose(transport, exception);
+    return iora__transport_lose(transport, exception, context);
 }
 
 /* The number is another's now, or nobody's. */
@@ -141,7 +141,7 @@ lose_number(TransportObject *transport)
     Py_INCREF(transport);
     leave_table(transport);
     transport->owning = IORA__FD_GONE;
-    if (force_close(transport, exception) < 0)
+    if (force_close(transport, exception, transport->context) < 0)
         PyErr_WriteUnraisable((PyObject *)transport);
     Py_DECREF(transport);
     Py_DECREF(exception);
@@ -174,7 +174,8 @@ iora__loop_adopt(LoopObject *loop, PyObject *sock, int fd)
         else if ((has = is_number_of(owner->sock, fd)) < 0)
             return -1;
         if (has) {
-            PyErr_Format(PyExc_RuntimeError, "File descriptor %d is used by transport %R", fd, owner);
+            PyErr_Format(PyExc_RuntimeError, "File descriptor %d is used by transport %R", fd,
+                         owner);
             return -1;
         }
         lose_number(owner);
@@ -259,7 +260,7 @@ iora__transport_stop(TransportObject *transport, struct iora__op *op, bool *is_p
 }
 
 int
-iora__transport_lose(TransportObject *transport, PyObject *exception)
+iora__transport_lose(TransportObject *transport, PyObject *exception, PyObject *context)
 {
     PyObject *const args[] = {exception};
     PyObject *method;
@@ -269,7 +270,7 @@ iora__transport_lose(TransportObject *transport, PyObject *exception)
     if (iora__loop_check_closed(transport->loop) < 0 ||
         (method = PyObject_GetAttrString((PyObject *)transport, "_call_connection_lost")) == NULL)
         return -1;
-    handle = iora__handle_new(transport->loop, method, args, 1, transport->context);
+    handle = iora__handle_new(transport->loop, method, args, 1, context);
     Py_DECREF(method);
     return handle == NULL ? -1 : iora__loop_push(transport->loop, handle);
 }
@@ -281,7 +282,7 @@ iora__transport_fail(TransportObject *transport, PyObject *exception, const char
         iora__transport_report(transport, message, exception);
     else
         (void)iora__transport_say(transport, "%r: a fatal error on the socket");
-    if (force_close(transport, exception) < 0)
+    if (force_close(transport, exception, transport->context) < 0)
         PyErr_WriteUnraisable((PyObject *)transport);
     Py_DECREF(exception);
 }
@@ -296,7 +297,7 @@ iora__transport_fail_by_protocol(TransportObject *transport, const char *message
 }
 
 int
-iora__transport_close(TransportObject *transport)
+iora__transport_close(TransportObject *transport, PyObject *context)
 {
     if (transport->is_closing)
         return 0;
@@ -306,7 +307,7 @@ iora__transport_close(TransportObject *transport)
     transport->is_closing = true;
     iora__transport_stop_reading(transport);
     return transport->count == 0 && transport->conn_lost == 0
-               ? iora__transport_lose(transport, Py_None)
+               ? iora__transport_lose(transport, Py_None, context)
                : 0;
 }
 
@@ -390,8 +391,7 @@ note_extra(TransportObject *transport, const char *key, PyObject *value)
 {
     int rc = -1;
 
-    if (value != NULL &&
-        (transport->extra != NULL || (transport->extra = PyDict_New()) != NULL))
+    if (value != NULL && (transport->extra != NULL || (transport->extra = PyDict_New()) != NULL))
         rc = PyDict_SetItemString(transport->extra, key, value);
     Py_XDECREF(value);
     return rc;
@@ -409,7 +409,8 @@ keep_name(TransportObject *transport, union iora__name *name, const char *key,
     }
     if (transport->extra != NULL && PyDict_GetItemString(transport->extra, key) != NULL)
         return 0;
-    return note_extra(transport, key, length > 0 ? address_of(address, length) : Py_NewRef(Py_None));
+    return note_extra(transport, key,
+                      length > 0 ? address_of(address, length) : Py_NewRef(Py_None));
 }
 
 static int
@@ -445,9 +446,9 @@ socket_of(TransportObject *transport)
 
     if (transport->sock != NULL || transport->owning == IORA__FD_GONE)
         return transport->sock;
-    transport->sock = PyObject_CallFunction(transport->loop->state->socket_type, "iiii", family,
-                                            SOCK_STREAM, family == AF_UNIX ? 0 : IPPROTO_TCP,
-                                            transport->fd);
+    transport->sock =
+        PyObject_CallFunction(transport->loop->state->socket_type, "iiii", family, SOCK_STREAM,
+                              family == AF_UNIX ? 0 : IPPROTO_TCP, transport->fd);
     if (transport->sock == NULL)
         return NULL;
     if ((result = PyObject_CallMethod(transport->sock, "setblocking", "O", Py_False)) == NULL)
@@ -526,8 +527,7 @@ get_extra(TransportObject *transport, void *unused)
 static PyObject *
 get_sock(TransportObject *transport, void *unused)
 {
-    PyObject *const sock =
-        transport->owning == IORA__FD_GONE ? Py_None : socket_of(transport);
+    PyObject *const sock = transport->owning == IORA__FD_GONE ? Py_None : socket_of(transport);
 
     (void)unused;
     return Py_XNewRef(sock);
@@ -566,7 +566,7 @@ static PyObject *
 transport_close(TransportObject *transport, PyObject *unused)
 {
     (void)unused;
-    return iora__transport_close(transport) < 0 ? NULL : iora__transport_done(transport);
+    return iora__transport_close(transport, NULL) < 0 ? NULL : iora__transport_done(transport);
 }
 
 static PyObject *
@@ -574,7 +574,7 @@ transport_abort(TransportObject *transport, PyObject *unused)
 {
     (void)unused;
     iora__transport_flush(transport);
-    return force_close(transport, Py_None) < 0 ? NULL : iora__transport_done(transport);
+    return force_close(transport, Py_None, NULL) < 0 ? NULL : iora__transport_done(transport);
 }
 
 static PyObject *
@@ -724,9 +724,10 @@ begin(TransportObject *transport)
 {
     PyObject *const self[] = {(PyObject *)transport};
 
-    if (call_soon(transport,
-                  PyObject_GetAttr(transport->protocol, transport->loop->state->str_connection_made),
-                  self, 1) < 0)
+    if (call_soon(
+            transport,
+            PyObject_GetAttr(transport->protocol, transport->loop->state->str_connection_made),
+            self, 1) < 0)
         return -1;
     return call_soon(transport,
                      PyObject_GetAttr((PyObject *)transport, transport->loop->state->str__start),
@@ -815,8 +816,8 @@ fail:
 }
 
 TransportObject *
-iora__transport_new(LoopObject *loop, int fd, PyObject *sock, PyObject *protocol,
-                    PyObject *context, PyObject *server, const iora_address *peer)
+iora__transport_new(LoopObject *loop, int fd, PyObject *sock, PyObject *protocol, PyObject *context,
+                    PyObject *server, const iora_address *peer)
 {
     return make(loop, fd, sock, protocol, context, server, NULL, peer);
 }
@@ -855,7 +856,7 @@ iora__loop_make_transport(LoopObject *loop, PyObject *const *args, Py_ssize_t n)
         return NULL;
     }
     if (tell_waiter(transport, args[2]) < 0) {
-        (void)force_close(transport, Py_None);
+        (void)force_close(transport, Py_None, NULL);
         Py_DECREF(transport);
         return NULL;
     }
@@ -1023,12 +1024,14 @@ static PyMemberDef transport_members[] = {
 
 static PyMethodDef transport_methods[] = {
     METHOD("write", iora__transport_write, METH_O,
-           "write($self, data, /)\n--\n\nSend bytes, when the running callback returns or as soon as may be."),
+           "write($self, data, /)\n--\n\nSend bytes, when the running callback returns or as soon "
+           "as may be."),
     METHOD("writelines", iora__transport_writelines, METH_O,
            "writelines($self, list_of_data, /)\n--\n\nSend several pieces."),
     METHOD("write_eof", iora__transport_write_eof, METH_NOARGS,
            "write_eof($self, /)\n--\n\nEnd the sending side, after what was written."),
-    METHOD("can_write_eof", transport_can_write_eof, METH_NOARGS, "can_write_eof($self, /)\n--\n\n"),
+    METHOD("can_write_eof", transport_can_write_eof, METH_NOARGS,
+           "can_write_eof($self, /)\n--\n\n"),
     METHOD("close", transport_close, METH_NOARGS,
            "close($self, /)\n--\n\nClose when all that was written is sent."),
     METHOD("abort", transport_abort, METH_NOARGS, "abort($self, /)\n--\n\nClose now."),
@@ -1083,7 +1086,7 @@ iora__transport_add_type(PyObject *module, struct state *state)
         PyErr_SetString(PyExc_ImportError, "asyncio.Transport has other slots than `_extra`");
         return -1;
     }
-    state->transport_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &transport_spec,
-                                                                     state->asyncio_transport);
+    state->transport_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &transport_spec, state->asyncio_transport);
     return state->transport_type == NULL ? -1 : PyModule_AddType(module, state->transport_type);
 }

@@ -21,24 +21,24 @@ enum {
 };
 
 enum iora__write_policy { /* when a write is sent */
-    IORA__WRITE_AT_ONCE,
-    IORA__WRITE_PER_CALLBACK, /* when the callback that made it returns */
-    IORA__WRITE_PER_TURN      /* before the next poll */
+                          IORA__WRITE_AT_ONCE,
+                          IORA__WRITE_PER_CALLBACK, /* when the callback that made it returns */
+                          IORA__WRITE_PER_TURN      /* before the next poll */
 };
 
-union iora__name { /* of one end; another family's are in `extra` */
+union iora__name {      /* of one end; another family's are in `extra` */
     sa_family_t family; /* 0: not known */
     struct sockaddr_in ip4;
     struct sockaddr_in6 ip6;
 };
 
 typedef struct TransportObject {
-    PyObject_HEAD
-    PyObject *extra; /* the slot of asyncio.BaseTransport: it must be here. NULL until something is in it */
+    PyObject_HEAD PyObject *
+        extra; /* the slot of asyncio.BaseTransport: it must be here. NULL until something is in it */
     LoopObject *loop;
     PyObject *protocol; /* NULL once lost */
     PyObject *context;
-    PyObject *sock; /* NULL, or the socket object that closes the descriptor */
+    PyObject *sock;   /* NULL, or the socket object that closes the descriptor */
     PyObject *server; /* may be NULL */
     PyObject *dict;
     PyObject *weak_references;
@@ -48,8 +48,9 @@ typedef struct TransportObject {
     PyObject *target;     /* what is received into: the protocol's buffer, or bytes of ours */
     PyObject *exception;  /* that get_buffer() raised */
 
-    struct iora__link in_unsent; /* the loop's list of those that have something to send; a reference */
-    PyObject **pieces;           /* bytes objects, a ring: `few`, or on the heap if there are more */
+    struct iora__link
+        in_unsent;     /* the loop's list of those that have something to send; a reference */
+    PyObject **pieces; /* bytes objects, a ring: `few`, or on the heap if there are more */
     PyObject *few[IORA__FEW_PIECES];
     uint32_t capacity, first, count;
     size_t queued; /* bytes in them that were not sent */
@@ -77,8 +78,7 @@ int iora__transport_add_type(PyObject *module, struct state *state);
 /* Make one of a connected descriptor that the backend has: its owner now, except if NULL is returned. `sock` is
  * its socket object, or NULL; `peer` may be NULL. Runs in `context`, which is the transport's from then on. */
 TransportObject *iora__transport_new(LoopObject *loop, int fd, PyObject *sock, PyObject *protocol,
-                                     PyObject *context, PyObject *server,
-                                     const iora_address *peer);
+                                     PyObject *context, PyObject *server, const iora_address *peer);
 
 /* loop._make_transport(sock, protocol, waiter, extra, server) */
 PyObject *iora__loop_make_transport(LoopObject *loop, PyObject *const *args, Py_ssize_t n);
@@ -108,9 +108,9 @@ void iora__transport_fail(TransportObject *transport, PyObject *exception, const
 void iora__transport_fail_by_protocol(TransportObject *transport, const char *message);
 /* Tell the loop's exception handler; the exception is borrowed. */
 void iora__transport_report(TransportObject *transport, const char *message, PyObject *exception);
-/* Have connection_lost() called soon; -1. */
-int iora__transport_lose(TransportObject *transport, PyObject *exception);
-int iora__transport_close(TransportObject *transport);
+/* Have connection_lost() called soon, in a context (NULL: a copy of the caller's); -1. */
+int iora__transport_lose(TransportObject *transport, PyObject *exception, PyObject *context);
+int iora__transport_close(TransportObject *transport, PyObject *context);
 /* Cancel an op that is pending. */
 void iora__transport_stop(TransportObject *transport, struct iora__op *op, bool *is_pending);
 /* In debug mode, a line for the log: "%r ..." */
