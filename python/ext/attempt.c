@@ -21,8 +21,7 @@
 #include <structmember.h>
 
 typedef struct AttemptObject {
-    PyObject_HEAD
-    vectorcallfunc vectorcall;
+    PyObject_HEAD vectorcallfunc vectorcall;
     iora_watcher watcher;
     LoopObject *loop;
     HandleObject *handle; /* NULL when it is over */
@@ -60,7 +59,8 @@ end(AttemptObject *attempt)
 static int
 is_done(const AttemptObject *attempt)
 {
-    PyObject *const done = PyObject_CallMethodNoArgs(attempt->future, attempt->loop->state->str_done);
+    PyObject *const done =
+        PyObject_CallMethodNoArgs(attempt->future, attempt->loop->state->str_done);
     const int is = done == NULL ? -1 : PyObject_IsTrue(done);
 
     Py_XDECREF(done);
@@ -81,10 +81,10 @@ finish(AttemptObject *attempt, PyObject *result)
     exception = result == NULL ? iora__take_exception() : NULL;
     end(attempt);
     if ((done = is_done(attempt)) == 0)
-        answer = exception != NULL ? PyObject_CallMethodOneArg(attempt->future,
-                                                               state->str_set_exception, exception)
-                                   : PyObject_CallMethodOneArg(attempt->future,
-                                                               state->str_set_result, result);
+        answer =
+            exception != NULL
+                ? PyObject_CallMethodOneArg(attempt->future, state->str_set_exception, exception)
+                : PyObject_CallMethodOneArg(attempt->future, state->str_set_result, result);
     else
         answer = done > 0 ? Py_NewRef(Py_None) : NULL;
     Py_XDECREF(exception);
@@ -170,8 +170,8 @@ iora__loop_attempt(LoopObject *loop, PyObject *const *args, Py_ssize_t n)
         PyErr_SetString(PyExc_TypeError, "_attempt() needs a descriptor, a bool and a function");
         return NULL;
     }
-    if ((fd = PyObject_AsFileDescriptor(args[0])) < 0 ||
-        (writing = PyObject_IsTrue(args[1])) < 0 || iora__loop_check_closed(loop) < 0)
+    if ((fd = PyObject_AsFileDescriptor(args[0])) < 0 || (writing = PyObject_IsTrue(args[1])) < 0 ||
+        iora__loop_check_closed(loop) < 0)
         return NULL;
     if ((attempt = make(loop, fd, args + 2, n - 2)) == NULL)
         return NULL;
@@ -227,12 +227,9 @@ static PyMemberDef attempt_members[] = {
 };
 
 static PyType_Slot attempt_slots[] = {
-    {Py_tp_dealloc, attempt_dealloc},
-    {Py_tp_traverse, attempt_traverse},
-    {Py_tp_clear, attempt_clear},
-    {Py_tp_call, PyVectorcall_Call},
-    {Py_tp_members, attempt_members},
-    {0},
+    {Py_tp_dealloc, attempt_dealloc}, {Py_tp_traverse, attempt_traverse},
+    {Py_tp_clear, attempt_clear},     {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_members, attempt_members}, {0},
 };
 
 static PyType_Spec attempt_spec = {

@@ -285,8 +285,8 @@ report(HandleObject *handle)
         PyDict_SetItemString(details, "source_traceback", handle->source_traceback) < 0)
         Py_CLEAR(details);
     if (details != NULL)
-        result = PyObject_CallMethodOneArg((PyObject *)handle->loop,
-                                           handle->loop->state->str_call_exception_handler, details);
+        result = PyObject_CallMethodOneArg(
+            (PyObject *)handle->loop, handle->loop->state->str_call_exception_handler, details);
     Py_XDECREF(callback);
     Py_XDECREF(message);
     Py_XDECREF(details);
@@ -496,14 +496,10 @@ static PyMethodDef handle_methods[] = {
 };
 
 static PyType_Slot handle_slots[] = {
-    {Py_tp_dealloc, handle_dealloc},
-    {Py_tp_traverse, handle_traverse},
-    {Py_tp_clear, handle_clear},
-    {Py_tp_repr, handle_repr},
-    {Py_tp_methods, handle_methods},
-    {Py_tp_members, handle_members},
-    {Py_tp_getset, handle_getset},
-    {0},
+    {Py_tp_dealloc, handle_dealloc}, {Py_tp_traverse, handle_traverse},
+    {Py_tp_clear, handle_clear},     {Py_tp_repr, handle_repr},
+    {Py_tp_methods, handle_methods}, {Py_tp_members, handle_members},
+    {Py_tp_getset, handle_getset},   {0},
 };
 
 static PyType_Spec handle_spec = {
@@ -576,8 +572,9 @@ timer_compare(TimerObject *timer, PyObject *other, int how)
     if ((when = PyObject_GetAttrString(other, "_when")) == NULL)
         return NULL;
     PyObject *const ours = PyFloat_FromDouble(timer->when);
-    result = ours == NULL ? NULL
-                          : PyObject_RichCompare(ours, when, how == Py_LT || how == Py_LE ? Py_LT : Py_GT);
+    result = ours == NULL
+                 ? NULL
+                 : PyObject_RichCompare(ours, when, how == Py_LT || how == Py_LE ? Py_LT : Py_GT);
     Py_XDECREF(ours);
     Py_DECREF(when);
     return result;

@@ -19,11 +19,10 @@ enum {
 };
 
 typedef struct HandleObject {
-    PyObject_HEAD
-    struct LoopObject *loop;
+    PyObject_HEAD struct LoopObject *loop;
     PyObject *callback;
     PyObject *context;
-    PyObject *args; /* a tuple, if there are more than fit below */
+    PyObject *args;                         /* a tuple, if there are more than fit below */
     PyObject *slots[1 + IORA__INLINE_ARGS]; /* the first is for whom we call to use */
     PyObject *source_traceback;
     PyObject *repr; /* kept when cancelled in debug mode */
@@ -36,8 +35,9 @@ typedef struct TimerObject {
     HandleObject handle;
     double when;
     struct iora__timer timer;
-    struct iora__ready ready;  /* when due, in the core's queue until the drain */
-    struct iora__link in_loop; /* among the loop's timers, while it is to come: that is a reference */
+    struct iora__ready ready; /* when due, in the core's queue until the drain */
+    struct iora__link
+        in_loop; /* among the loop's timers, while it is to come: that is a reference */
 } TimerObject;
 
 int iora__handle_add_types(PyObject *module, struct state *state);

@@ -20,7 +20,8 @@
 #include "ext/state.h"
 #include "ext/transport.h"
 
-#include <math.h>
+#include "sys/sys.h"
+
 #include <structmember.h>
 
 /* ---- for all files ------------------------------------------------------------------------------- */
@@ -400,13 +401,11 @@ loop_is_closed(LoopObject *loop, PyObject *unused)
 static PyObject *
 loop_time(LoopObject *loop, PyObject *unused)
 {
-    struct timespec now;
+    const int64_t now_ns = loop->core != NULL ? iora__loop_now_ns(loop->core)
+                                              : iora__sys_clock_ns(); /* the same clock */
 
     (void)unused;
-    if (loop->core != NULL)
-        return PyFloat_FromDouble((double)iora__loop_now_ns(loop->core) * 1e-9);
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return PyFloat_FromDouble((double)now.tv_sec + (double)now.tv_nsec * 1e-9);
+    return PyFloat_FromDouble((double)now_ns * 1e-9);
 }
 
 static PyObject *
@@ -426,10 +425,9 @@ loop_set_debug(LoopObject *loop, PyObject *enabled)
     loop->debug = is_true;
     if (!loop->is_running)
         Py_RETURN_NONE;
-    return PyObject_CallMethod((PyObject *)loop, "call_soon_threadsafe", "NO",
-                               PyObject_GetAttrString((PyObject *)loop,
-                                                      "_set_coroutine_origin_tracking"),
-                               enabled);
+    return PyObject_CallMethod(
+        (PyObject *)loop, "call_soon_threadsafe", "NO",
+        PyObject_GetAttrString((PyObject *)loop, "_set_coroutine_origin_tracking"), enabled);
 }
 
 static PyObject *
@@ -523,8 +521,7 @@ static PyMethodDef loop_methods[] = {
     METHOD("is_closed", loop_is_closed, METH_NOARGS, "is_closed($self, /)\n--\n\n"),
     METHOD("close", loop_close, METH_NOARGS,
            "close($self, /)\n--\n\nDrop all callbacks. The loop must not be running."),
-    METHOD("time", loop_time, METH_NOARGS,
-           "time($self, /)\n--\n\nThe loop's clock, in seconds."),
+    METHOD("time", loop_time, METH_NOARGS, "time($self, /)\n--\n\nThe loop's clock, in seconds."),
     METHOD("call_soon", iora__loop_call_soon, KEYWORDS,
            "call_soon($self, callback, *args, context=None)\n--\n\n"
            "Call callback(*args) after everything that is ready now."),
@@ -559,7 +556,8 @@ static PyMethodDef loop_methods[] = {
     METHOD("_remove_reader", iora__loop_remove_reader, METH_O, ""),
     METHOD("_attempt", iora__loop_attempt, METH_FASTCALL,
            "_attempt($self, fd, writing, function, *args)\n--\n\n"
-           "A future for function(*args), called each time that the descriptor is ready until it raises no\n"
+           "A future for function(*args), called each time that the descriptor is ready until it "
+           "raises no\n"
            "BlockingIOError."),
     METHOD("_make_transport", iora__loop_make_transport, METH_FASTCALL,
            "_make_transport($self, sock, protocol, waiter, extra, server)\n--\n\n"),
@@ -574,23 +572,18 @@ static PyMethodDef loop_methods[] = {
 };
 
 static PyType_Slot loop_slots[] = {
-    {Py_tp_new, loop_new},
-    {Py_tp_init, loop_init},
-    {Py_tp_dealloc, loop_dealloc},
-    {Py_tp_finalize, loop_finalize},
-    {Py_tp_traverse, loop_traverse},
-    {Py_tp_clear, loop_clear},
-    {Py_tp_methods, loop_methods},
-    {Py_tp_members, loop_members},
-    {Py_tp_getset, loop_getset},
-    {0},
+    {Py_tp_new, loop_new},           {Py_tp_init, loop_init},
+    {Py_tp_dealloc, loop_dealloc},   {Py_tp_finalize, loop_finalize},
+    {Py_tp_traverse, loop_traverse}, {Py_tp_clear, loop_clear},
+    {Py_tp_methods, loop_methods},   {Py_tp_members, loop_members},
+    {Py_tp_getset, loop_getset},     {0},
 };
 
 static PyType_Spec loop_spec = {
     .name = "iora._c.Loop",
     .basicsize = sizeof(LoopObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags =
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = loop_slots,
 };
 

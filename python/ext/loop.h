@@ -18,18 +18,17 @@ struct descriptor {
 };
 
 typedef struct LoopObject {
-    PyObject_HEAD
-    struct state *state;
+    PyObject_HEAD struct state *state;
     iora_loop *core; /* NULL once closed */
     struct iora__guest guest;
 
     struct ring ready;
-    size_t batch;              /* so many at the head of the ring are this batch's */
-    struct iora__link timers;  /* TimerObjects that are to come */
-    struct iora__link transports; /* that are open */
-    struct iora__link unsent;     /* those that callbacks have written to */
-    struct iora__link listeners;  /* that listen */
-    uint8_t write_policy;         /* enum iora__write_policy */
+    size_t batch;                   /* so many at the head of the ring are this batch's */
+    struct iora__link timers;       /* TimerObjects that are to come */
+    struct iora__link transports;   /* that are open */
+    struct iora__link unsent;       /* those that callbacks have written to */
+    struct iora__link listeners;    /* that listen */
+    uint8_t write_policy;           /* enum iora__write_policy */
     struct descriptor *descriptors; /* by number */
     size_t n_descriptors;
     PyObject *kept; /* an exception that must leave the loop at the drain */
@@ -95,7 +94,8 @@ PyObject *iora__loop_call_soon_threadsafe(LoopObject *loop, PyObject *const *arg
                                           PyObject *names);
 PyObject *iora__loop_call_later(LoopObject *loop, PyObject *const *args, Py_ssize_t n,
                                 PyObject *names);
-PyObject *iora__loop_call_at(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names);
+PyObject *iora__loop_call_at(LoopObject *loop, PyObject *const *args, Py_ssize_t n,
+                             PyObject *names);
 /* In debug mode: what a callback must be. */
 int iora__loop_check_callback(LoopObject *loop, PyObject *callback, const char *method);
 

@@ -27,9 +27,8 @@
 static int
 say_slow(LoopObject *loop, HandleObject *handle, double took)
 {
-    PyObject *const task = handle->callback != NULL
-                               ? PyObject_GetAttrString(handle->callback, "__self__")
-                               : NULL;
+    PyObject *const task =
+        handle->callback != NULL ? PyObject_GetAttrString(handle->callback, "__self__") : NULL;
     PyObject *result, *what = (PyObject *)handle, *seconds;
     int is_task = 0;
 
@@ -49,8 +48,7 @@ say_slow(LoopObject *loop, HandleObject *handle, double took)
     seconds = PyFloat_FromDouble(took);
     result = seconds == NULL ? NULL
                              : PyObject_CallMethod(loop->state->logger, "warning", "sOO",
-                                                   "Executing %s took %.3f seconds",
-                                                   what, seconds);
+                                                   "Executing %s took %.3f seconds", what, seconds);
     Py_XDECREF(seconds);
     Py_XDECREF(task);
     if (result == NULL)
@@ -360,8 +358,7 @@ done:
 static int
 track_origins(LoopObject *loop, bool enabled)
 {
-    PyObject *const result =
-        iora__loop_set_origin_tracking(loop, enabled ? Py_True : Py_False);
+    PyObject *const result = iora__loop_set_origin_tracking(loop, enabled ? Py_True : Py_False);
 
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
@@ -392,7 +389,8 @@ static int
 restore_asyncgen_hooks(PyObject *before)
 {
     PyObject *const sys = PyImport_ImportModule("sys");
-    PyObject *const function = sys != NULL ? PyObject_GetAttrString(sys, "set_asyncgen_hooks") : NULL;
+    PyObject *const function =
+        sys != NULL ? PyObject_GetAttrString(sys, "set_asyncgen_hooks") : NULL;
     PyObject *const result = function != NULL ? PyObject_Call(function, before, NULL) : NULL;
 
     Py_XDECREF(result);
@@ -404,7 +402,8 @@ restore_asyncgen_hooks(PyObject *before)
 static int
 set_running(LoopObject *loop, PyObject *running)
 {
-    PyObject *const result = PyObject_CallMethod(loop->state->events, "_set_running_loop", "O", running);
+    PyObject *const result =
+        PyObject_CallMethod(loop->state->events, "_set_running_loop", "O", running);
 
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
