@@ -16,6 +16,7 @@
 #include "ext/queue.h"
 #include "ext/semaphore.h"
 #include "ext/state.h"
+#include "ext/streams.h"
 #include "ext/transport.h"
 
 #include <stddef.h>
@@ -59,6 +60,9 @@ static const struct import imports[] = {
     IMPORT("asyncio.transports", "Transport", asyncio_transport),
     IMPORT("asyncio.trsock", "TransportSocket", transport_socket),
     IMPORT("socket", "socket", socket_type),
+    IMPORT("asyncio.exceptions", "IncompleteReadError", incomplete_read_error),
+    IMPORT("asyncio.exceptions", "LimitOverrunError", limit_overrun_error),
+    IMPORT("asyncio.streams", "StreamReader", stock_stream_reader),
     IMPORT("weakref", "WeakSet", weak_set),
     IMPORT("collections", "deque", deque),
     IMPORT("heapq", "heappush", heappush),
@@ -118,6 +122,9 @@ static const struct name names[] = {
     NAME(_start),
     NAME(_attach),
     NAME(_detach),
+    NAME(feed_data),
+    NAME(is_closing),
+    NAME(write),
 };
 
 #define FIELD(state, offset) ((PyObject **)(void *)((char *)(state) + (offset)))
@@ -165,6 +172,7 @@ execute(PyObject *module)
         iora__condition_add_type(module, state) < 0 ||
         iora__semaphore_add_types(module, state) < 0 ||
         iora__barrier_add_type(module, state) < 0 || iora__queue_add_types(module, state) < 0 ||
+        iora__streams_add_types(module, state) < 0 ||
         PyModule_AddType(module, state->handle_type) < 0 ||
         PyModule_AddType(module, state->timer_type) < 0)
         return -1;
@@ -181,6 +189,9 @@ static const size_t held[] = {
     HELD(attempt_type),
     HELD(transport_type),
     HELD(listener_type),
+    HELD(stream_reader_type),
+    HELD(stream_writer_type),
+    HELD(stream_protocol_type),
     HELD(awaitable_type),
     HELD(stop_type),
     HELD(ready),
