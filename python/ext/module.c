@@ -192,6 +192,7 @@ static const size_t held[] = {
     HELD(stream_reader_type),
     HELD(stream_writer_type),
     HELD(stream_protocol_type),
+    HELD(public_stream_reader),
     HELD(awaitable_type),
     HELD(stop_type),
     HELD(ready),

@@ -20,6 +20,7 @@
  */
 #include "ext/compat.h"
 #include "ext/state.h"
+#include "ext/streams.h"
 #include "ext/transport.h"
 
 enum { DIRECT_SIZE = 256 * 1024, LENT_SIZE = 64 * 1024, FULL_READS = 2 };
@@ -169,20 +170,31 @@ bytes_received(TransportObject *transport, int n)
     return data;
 }
 
+static int
+hand_over(TransportObject *transport, PyObject *data)
+{
+    PyObject *const result =
+        iora__transport_call(transport, transport->loop->state->str_data_received, data);
+
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
 static void
 deliver_bytes(TransportObject *transport, int n)
 {
     PyObject *const data = bytes_received(transport, n);
-    PyObject *result = NULL;
+    int rc = -1;
 
     count_full_read(transport, n);
-    if (data != NULL)
-        result = iora__transport_call(transport, transport->loop->state->str_data_received, data);
+    if (data != NULL && transport->is_stream)
+        rc = iora__stream_feed(transport->protocol, data); /* it runs nothing that would see a context */
+    else if (data != NULL)
+        rc = hand_over(transport, data);
     Py_XDECREF(data);
-    if (result == NULL)
+    if (rc < 0)
         iora__transport_fail_by_protocol(transport,
                                          "Fatal error: protocol.data_received() call failed.");
-    Py_XDECREF(result);
 }
 
 static void

@@ -66,6 +66,7 @@ struct state {
     PyObject *buffered_protocol;
     PyObject *socket_type;
     PyObject *incomplete_read_error, *limit_overrun_error, *stock_stream_reader;
+    PyObject *public_stream_reader; /* iora._streams' */
 
     PyObject *str_call_exception_handler, *str_call_at, *str_done, *str_set_result,
         *str_set_exception, *str_Task, *str_connection_lost, *str_data_received, *str_eof_received,

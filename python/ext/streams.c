@@ -22,6 +22,8 @@
 #include "ext/function.h"
 #include "ext/running.h"
 #include "ext/state.h"
+#include "ext/sync.h"
+#include "ext/transport.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -191,11 +193,18 @@ wake(ReaderObject *reader)
     PyObject *const waiter = reader->waiter;
     int rc = 0;
 
+    PyObject *result;
+
     reader->waiter = NULL;
-    if (!is_none(waiter))
-        rc = iora__future_wake(reader->state, waiter, Py_None);
+    if (!is_none(waiter)) {
+        result = PyObject_CallMethodOneArg(waiter, reader->state->str_set_result, Py_None);
+        if (result == NULL && (rc = iora__future_is_done(reader->state, waiter)) > 0)
+            PyErr_Clear(); /* it was cancelled */
+        rc = result == NULL && rc <= 0 ? -1 : 0;
+        Py_XDECREF(result);
+    }
     Py_XDECREF(waiter);
-    return rc < 0 ? -1 : 0;
+    return rc;
 }
 
 static int
@@ -600,6 +609,17 @@ reader_readuntil(struct state *state, PyObject *const *args, Py_ssize_t n, PyObj
 
 /* ---- who writes ------------------------------------------------------------------------------------------ */
 
+/* The transport if it is one of ours, whose methods nothing hides. */
+static TransportObject *
+plain_transport(const WriterObject *writer)
+{
+    TransportObject *const transport = (TransportObject *)writer->transport;
+
+    return Py_TYPE(transport) == writer->state->transport_type && transport->dict == NULL
+               ? transport
+               : NULL;
+}
+
 static PyObject *
 writer_write(WriterObject *writer, PyObject *data)
 {
@@ -609,6 +629,8 @@ writer_write(WriterObject *writer, PyObject *data)
         PyErr_SetString(PyExc_AttributeError, "_transport");
         return NULL;
     }
+    if (plain_transport(writer) != NULL)
+        return iora__transport_write(plain_transport(writer), data);
     result = PyObject_CallMethodOneArg(writer->transport, writer->state->str_write, data);
     if (result == NULL)
         return NULL;
@@ -640,10 +662,13 @@ has_reader_failed(const WriterObject *writer)
 static int
 is_transport_closing(const WriterObject *writer)
 {
-    PyObject *const answer =
-        PyObject_CallMethodNoArgs(writer->transport, writer->state->str_is_closing);
-    const int is = answer == NULL ? -1 : PyObject_IsTrue(answer);
+    PyObject *answer;
+    int is;
 
+    if (plain_transport(writer) != NULL)
+        return plain_transport(writer)->is_closing;
+    answer = PyObject_CallMethodNoArgs(writer->transport, writer->state->str_is_closing);
+    is = answer == NULL ? -1 : PyObject_IsTrue(answer);
     Py_XDECREF(answer);
     return is;
 }
@@ -703,19 +728,52 @@ writer_drain(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject 
 
 /* ---- the protocol ---------------------------------------------------------------------------------------- */
 
-static PyObject *
-protocol_data_received(ProtocolObject *protocol, PyObject *data)
+int
+iora__stream_feed(PyObject *self, PyObject *data)
 {
+    ProtocolObject *const protocol = (ProtocolObject *)self;
+    struct state *const state = protocol->state;
     PyObject *reader, *result;
+    int rc;
 
     if (is_none(protocol->reader))
-        Py_RETURN_NONE;
+        return 0;
     reader = Py_NewRef(PyWeakref_GET_OBJECT(protocol->reader));
-    if (reader == Py_None)
-        return reader;
-    result = PyObject_CallMethodOneArg(reader, protocol->state->str_feed_data, data);
+    if ((PyObject *)Py_TYPE(reader) ==
+        iora__sync_public_class(&state->public_stream_reader, "iora._streams", "StreamReader")) {
+        rc = feed((ReaderObject *)reader, data);
+    } else if (reader != Py_None) {
+        result = PyObject_CallMethodOneArg(reader, state->str_feed_data, data);
+        rc = result == NULL ? -1 : 0;
+        Py_XDECREF(result);
+    } else {
+        rc = 0;
+    }
     Py_DECREF(reader);
-    return result;
+    return rc;
+}
+
+static PyObject *
+protocol_data_received(PyObject *protocol, PyObject *data)
+{
+    return iora__stream_feed(protocol, data) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+int
+iora__stream_is_plain(struct state *state, PyObject *protocol)
+{
+    PyObject *method;
+    int is;
+
+    if (!PyObject_TypeCheck(protocol, state->stream_protocol_type))
+        return 0;
+    if ((method = PyObject_GetAttr(protocol, state->str_data_received)) == NULL)
+        return -1;
+    is = PyCFunction_Check(method) &&
+         PyCFunction_GET_FUNCTION(method) == (PyCFunction)protocol_data_received &&
+         PyCFunction_GET_SELF(method) == protocol;
+    Py_DECREF(method);
+    return is;
 }
 
 static int

@@ -35,6 +35,7 @@
 
 #include "ext/compat.h"
 #include "ext/state.h"
+#include "ext/streams.h"
 
 #include "sys/sys.h"
 
@@ -637,8 +638,11 @@ set_protocol(TransportObject *transport, PyObject *protocol)
     const int is_buffered =
         PyObject_IsInstance(protocol, transport->loop->state->buffered_protocol);
 
-    if (is_buffered < 0)
+    const int is_stream = iora__stream_is_plain(transport->loop->state, protocol);
+
+    if (is_buffered < 0 || is_stream < 0)
         return -1;
+    transport->is_stream = is_stream;
     Py_XSETREF(transport->protocol, Py_NewRef(protocol));
     if (transport->is_buffered != (bool)is_buffered) {
         transport->is_buffered = is_buffered;

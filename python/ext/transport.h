@@ -63,6 +63,7 @@ typedef struct TransportObject {
     uint8_t owning;
     uint8_t full_reads; /* in a row */
     bool is_buffered;
+    bool is_stream; /* the protocol is a stream's, and its data_received() the one of streams.c */
     bool is_receiving; /* the multi recv is pending: a reference */
     bool is_sending;   /* the send is pending: a reference */
     bool is_taking;    /* get_buffer() runs */
