@@ -188,7 +188,8 @@ deliver_bytes(TransportObject *transport, int n)
 
     count_full_read(transport, n);
     if (data != NULL && transport->is_stream)
-        rc = iora__stream_feed(transport->protocol, data); /* it runs nothing that would see a context */
+        rc = iora__stream_feed(transport->protocol,
+                               data); /* it runs nothing that would see a context */
     else if (data != NULL)
         rc = hand_over(transport, data);
     Py_XDECREF(data);

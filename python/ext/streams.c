@@ -210,7 +210,8 @@ wake(ReaderObject *reader)
 static int
 pause_transport(ReaderObject *reader)
 {
-    if (is_none(reader->transport) || reader->paused || size_of(reader) / 2 <= reader->limit)
+    if (is_none(reader->transport) || reader->paused ||
+        size_of(reader) - reader->limit <= reader->limit)
         return 0;
     if (call(reader->transport, "pause_reading") == 0) {
         reader->paused = 1;
@@ -298,6 +299,10 @@ raise_kept(const ReaderObject *reader)
     return IORA__RAISE;
 }
 
+enum { READ, READEXACTLY, READUNTIL, READLINE };
+
+static const struct iora__awaitable_kind kinds[4];
+
 /* Wait for more. */
 static enum iora__outcome
 wait_for_data(AwaitableObject *self, PyObject **out)
@@ -308,7 +313,7 @@ wait_for_data(AwaitableObject *self, PyObject **out)
     if (!is_none(reader->waiter)) {
         PyErr_Format(PyExc_RuntimeError,
                      "%s() called while another coroutine is already waiting for incoming data",
-                     self->kind->name);
+                     self->kind == &kinds[READLINE] ? "readuntil" : self->kind->name);
         return IORA__RAISE;
     }
     if (reader->paused) { /* or it would wait for ever */
@@ -525,14 +530,12 @@ step_of_readline(AwaitableObject *self, PyObject *value, PyObject **out)
     return give(reader, end < 0 ? size_of(reader) : end, out);
 }
 
-static const struct iora__awaitable_kind kinds[] = {
+static const struct iora__awaitable_kind kinds[4] = {
     {"read", "StreamReader.read", step_of_read},
     {"readexactly", "StreamReader.readexactly", step_of_readexactly},
     {"readuntil", "StreamReader.readuntil", step_of_readuntil},
     {"readline", "StreamReader.readline", step_of_readline},
 };
-
-enum { READ, READEXACTLY, READUNTIL, READLINE };
 
 static AwaitableObject *
 new_read(struct state *state, PyObject *reader, int kind)
