@@ -755,17 +755,26 @@ static PyMethodDef ready_methods[] = {
     {0},
 };
 
+static int
+ready_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
 static void
 ready_dealloc(PyObject *self)
 {
     PyTypeObject *const type = Py_TYPE(self);
 
-    PyObject_Free(self);
+    PyObject_GC_UnTrack(self);
+    PyObject_GC_Del(self);
     Py_DECREF(type);
 }
 
 static PyType_Slot ready_slots[] = {
     {Py_tp_dealloc, ready_dealloc},
+    {Py_tp_traverse, ready_traverse},
     {Py_tp_iternext, ready_next},
     {Py_am_await, return_self},
     {Py_am_send, ready_am_send},
@@ -776,7 +785,8 @@ static PyType_Slot ready_slots[] = {
 static PyType_Spec ready_spec = {
     .name = "iora._c.ready",
     .basicsize = sizeof(PyObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
     .slots = ready_slots,
 };
 
@@ -795,7 +805,8 @@ make_ready(PyObject *module, struct state *state)
 
     if (type == NULL)
         return -1;
-    state->ready = PyObject_New(PyObject, type);
+    if ((state->ready = PyObject_GC_New(PyObject, type)) != NULL)
+        PyObject_GC_Track(state->ready);
     Py_DECREF(type);
     return state->ready == NULL ? -1 : 0;
 }
