@@ -21,7 +21,8 @@
 #include <structmember.h>
 
 typedef struct AttemptObject {
-    PyObject_HEAD vectorcallfunc vectorcall;
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
     iora_watcher watcher;
     LoopObject *loop;
     HandleObject *handle; /* NULL when it is over */

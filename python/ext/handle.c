@@ -163,23 +163,13 @@ handle_traverse(HandleObject *handle, visitproc visit, void *arg)
     return 0;
 }
 
+/* The type is looked at when the object's memory goes, so it goes after it; the loop goes last, since the module
+ * and its state may go with it. */
 static void
-free_or_keep(struct state *state, struct free_list *list, PyObject *object)
+let_go(HandleObject *handle, struct free_list *list)
 {
-    PyTypeObject *const type = Py_TYPE(object);
-
-    if (!state->is_gone && list->count < IORA__FREE_HANDLES_MAX)
-        list->items[list->count++] = object;
-    else
-        PyObject_GC_Del(object);
-    Py_DECREF(type);
-}
-
-/* The loop may go with its last handle; the module does not, which our type still holds. */
-static struct state *
-let_go(HandleObject *handle)
-{
-    struct state *const state = handle->loop->state;
+    struct LoopObject *const loop = handle->loop;
+    PyTypeObject *const type = Py_TYPE(handle);
 
     PyObject_GC_UnTrack(handle);
     if (handle->weak_references != NULL)
@@ -188,24 +178,24 @@ let_go(HandleObject *handle)
     Py_XDECREF(handle->context);
     Py_XDECREF(handle->source_traceback);
     Py_XDECREF(handle->repr);
-    Py_DECREF(handle->loop);
-    return state;
+    if (!loop->state->is_gone && list->count < IORA__FREE_HANDLES_MAX)
+        list->items[list->count++] = (PyObject *)handle;
+    else
+        PyObject_GC_Del(handle);
+    Py_DECREF(type);
+    Py_DECREF(loop);
 }
 
 static void
 handle_dealloc(HandleObject *handle)
 {
-    struct state *const state = let_go(handle);
-
-    free_or_keep(state, &state->handles, (PyObject *)handle);
+    let_go(handle, &handle->loop->state->handles);
 }
 
 static void
 timer_dealloc(TimerObject *timer)
 {
-    struct state *const state = let_go(&timer->handle);
-
-    free_or_keep(state, &state->timers, (PyObject *)timer);
+    let_go(&timer->handle, &timer->handle.loop->state->timers);
 }
 
 static void

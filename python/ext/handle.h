@@ -19,7 +19,8 @@ enum {
 };
 
 typedef struct HandleObject {
-    PyObject_HEAD struct LoopObject *loop;
+    PyObject_HEAD
+    struct LoopObject *loop;
     PyObject *callback;
     PyObject *context;
     PyObject *args;                         /* a tuple, if there are more than fit below */

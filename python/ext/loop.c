@@ -94,7 +94,8 @@ loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     (void)keywords;
     if (loop == NULL)
         return NULL;
-    loop->state = iora__state_of(type);
+    loop->module = Py_NewRef(iora__module_of(type));
+    loop->state = PyModule_GetState(loop->module);
     loop->signal_fds[0] = loop->signal_fds[1] = -1;
     iora__list_init(&loop->timers);
     iora__list_init(&loop->transports);
@@ -251,6 +252,7 @@ loop_traverse(LoopObject *loop, visitproc visit, void *arg)
     int rc;
 
     Py_VISIT(Py_TYPE(loop));
+    Py_VISIT(loop->module);
     for (size_t i = 0; i < loop->ready.count; i++)
         Py_VISIT(iora__ring_at(&loop->ready, i));
     for (struct iora__link *at = loop->timers._next; at != NULL && at != &loop->timers;
@@ -287,6 +289,7 @@ static void
 loop_dealloc(LoopObject *loop)
 {
     PyTypeObject *const type = Py_TYPE(loop);
+    PyObject *const module = loop->module;
 
     if (PyObject_CallFinalizerFromDealloc((PyObject *)loop) < 0)
         return;
@@ -296,6 +299,7 @@ loop_dealloc(LoopObject *loop)
     iora__ring_clear(&loop->ready);
     type->tp_free((PyObject *)loop);
     Py_DECREF(type);
+    Py_DECREF(module);
 }
 
 /* ---- tasks --------------------------------------------------------------------------------------------- */

@@ -18,7 +18,9 @@ struct descriptor {
 };
 
 typedef struct LoopObject {
-    PyObject_HEAD struct state *state;
+    PyObject_HEAD
+    PyObject *module; /* whose state this is: it must not go before us */
+    struct state *state;
     iora_loop *core; /* NULL once closed */
     struct iora__guest guest;
 

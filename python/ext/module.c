@@ -28,10 +28,10 @@ state_of_module(PyObject *module)
 }
 
 /* The first class on the way up that we made knows its module. */
-struct state *
-iora__state_of(PyTypeObject *type)
+PyObject *
+iora__module_of(PyTypeObject *type)
 {
-    return state_of_module(PyType_GetModuleByDef(type, &iora__module));
+    return PyType_GetModuleByDef(type, &iora__module);
 }
 
 struct import {
@@ -69,6 +69,7 @@ static const struct import imports[] = {
     IMPORT("heapq", "heappop", heappop),
     IMPORT("asyncio.exceptions", "CancelledError", cancelled_error),
     IMPORT("asyncio.exceptions", "BrokenBarrierError", broken_barrier_error),
+    IMPORT("asyncio.exceptions", "InvalidStateError", invalid_state_error),
     IMPORT("asyncio.queues", "QueueEmpty", queue_empty),
     IMPORT("asyncio.queues", "QueueFull", queue_full),
 };
@@ -163,6 +164,7 @@ execute(PyObject *module)
 {
     struct state *const state = state_of_module(module);
 
+    state->module = module;
     if (fill_state(state) < 0 || iora__handle_add_types(module, state) < 0 ||
         iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
         iora__listener_add_type(module, state) < 0 || iora__loop_add_type(module, state) < 0 ||
@@ -229,10 +231,9 @@ clear(PyObject *module)
 {
     struct state *const state = state_of_module(module);
 
-    /* Freeing what was kept asks its type how large its header is. */
-    iora__free_list_clear(state);
-    iora__awaitable_free_list_clear(state);
     state->is_gone = true;
+    iora__free_list_clear(state); /* while there are types to ask how */
+    iora__awaitable_free_list_clear(state);
     for (size_t i = 0; i < COUNT(held); i++)
         Py_CLEAR(*FIELD(state, held[i]));
     for (size_t i = 0; i < COUNT(imports); i++)

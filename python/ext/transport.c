@@ -133,6 +133,15 @@ force_close(TransportObject *transport, PyObject *exception, PyObject *context)
     return iora__transport_lose(transport, exception, context);
 }
 
+bool
+iora__loop_release(LoopObject *loop, int fd)
+{
+    if (iora__loop_is_forked(loop->core))
+        return false;
+    iora__sockets_of(loop)->release(loop->core->backend_state, fd);
+    return true;
+}
+
 /* The number is another's now, or nobody's. */
 static void
 lose_number(TransportObject *transport)
@@ -217,13 +226,12 @@ close_socket(TransportObject *transport, bool was_adopted)
 {
     PyObject *const sock = transport->sock;
     const int has = is_number_of(sock, transport->fd);
+    const bool is_left = was_adopted && !iora__loop_release(transport->loop, transport->fd);
     PyObject *result;
 
-    if (was_adopted)
-        iora__sockets_of(transport->loop)->release(backend_of(transport), transport->fd);
     if (has <= 0)
         return has;
-    result = PyObject_CallMethod(sock, "close", NULL);
+    result = PyObject_CallMethod(sock, is_left ? "detach" : "close", NULL);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
@@ -240,9 +248,7 @@ close_descriptor(TransportObject *transport)
     transport->owning = IORA__FD_GONE;
     if (transport->sock != NULL)
         return close_socket(transport, owning == IORA__FD_ADOPTED);
-    if (owning == IORA__FD_ADOPTED)
-        iora__sockets_of(transport->loop)->close(backend_of(transport), transport->fd);
-    else
+    if (owning == IORA__FD_BARE || iora__loop_release(transport->loop, transport->fd))
         iora__sys_close(transport->fd);
     return 0;
 }
@@ -898,9 +904,14 @@ iora__loop_drop_transports(LoopObject *loop)
         Py_INCREF(transport);
         iora__transport_stop(transport, &transport->recv, &transport->is_receiving);
         iora__transport_stop(transport, &transport->send, &transport->is_sending);
-        leave_table(transport);
-        iora__sockets_of(loop)->release(backend_of(transport), transport->fd);
-        transport->owning = IORA__FD_BARE;
+        if (iora__loop_is_forked(loop->core)) {
+            if (close_descriptor(transport) < 0)
+                PyErr_WriteUnraisable((PyObject *)transport);
+        } else {
+            leave_table(transport);
+            (void)iora__loop_release(loop, transport->fd);
+            transport->owning = IORA__FD_BARE;
+        }
         Py_DECREF(transport);
     }
 }

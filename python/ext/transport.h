@@ -139,6 +139,10 @@ void iora__loop_flush(LoopObject *loop);
 /* None, or NULL if something is to leave the loop: for a method that has called the protocol. */
 PyObject *iora__transport_done(TransportObject *transport);
 
+/* The backend has the descriptor no longer: true. In a forked child the kernel's set is the parent's too, and must not
+ * hear of it: there the descriptor goes with the backend, and nobody else may close it. */
+bool iora__loop_release(LoopObject *loop, int fd);
+
 static inline const struct iora__sockets *
 iora__sockets_of(const LoopObject *loop)
 {

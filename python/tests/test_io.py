@@ -485,6 +485,27 @@ def test_an_open_transport_says_so_when_it_is_dropped(loop):
         gc.collect()
 
 
+def test_a_forked_child_that_closes_the_loop_takes_nothing_from_its_parent(run, loop):
+    async def main():
+        ours, theirs = await connected(loop)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                asyncio.events._set_running_loop(None)
+                theirs.transport.abort()
+                theirs.transport._connection_lost(None)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert (await asyncio.to_thread(os.waitpid, pid, 0))[1] == 0
+        ours.transport.write(b"still here")
+        ours.transport.close()
+        await theirs.lost
+        assert theirs.data == b"still here"
+
+    run(main())
+
+
 # ---- connecting and listening -------------------------------------------------------------------------
 
 def test_a_server_echoes_to_many(run, loop):
