@@ -127,7 +127,8 @@ return_self(PyObject *self)
 static bool
 is_iterable_coroutine(PyObject *object)
 {
-    PyObject *const code = PyGen_CheckExact(object) ? PyObject_GetAttrString(object, "gi_code") : NULL;
+    PyObject *const code =
+        PyGen_CheckExact(object) ? PyObject_GetAttrString(object, "gi_code") : NULL;
     bool is = false;
 
     if (code != NULL) {
@@ -675,7 +676,8 @@ static PyMethodDef awaitable_methods[] = {
     {"send", (PyCFunction)awaitable_send, METH_O,
      PyDoc_STR("send($self, value, /)\n--\n\nGo on with a value, to the next await or the end.")},
     {"throw", (PyCFunction)(void (*)(void))awaitable_throw, METH_FASTCALL,
-     PyDoc_STR("throw($self, type, value=None, traceback=None, /)\n--\n\nGo on with an exception.")},
+     PyDoc_STR(
+         "throw($self, type, value=None, traceback=None, /)\n--\n\nGo on with an exception.")},
     {"close", (PyCFunction)awaitable_close, METH_NOARGS,
      PyDoc_STR("close($self, /)\n--\n\nEnd it by a GeneratorExit.")},
     {0},
@@ -756,17 +758,26 @@ static PyMethodDef ready_methods[] = {
     {0},
 };
 
+static int
+ready_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
 static void
 ready_dealloc(PyObject *self)
 {
     PyTypeObject *const type = Py_TYPE(self);
 
-    PyObject_Free(self);
+    PyObject_GC_UnTrack(self);
+    PyObject_GC_Del(self);
     Py_DECREF(type);
 }
 
 static PyType_Slot ready_slots[] = {
     {Py_tp_dealloc, ready_dealloc},
+    {Py_tp_traverse, ready_traverse},
     {Py_tp_iter, return_self},
     {Py_tp_iternext, ready_next},
     {Py_am_await, return_self},
@@ -778,7 +789,8 @@ static PyType_Slot ready_slots[] = {
 static PyType_Spec ready_spec = {
     .name = "iora._c.ready",
     .basicsize = sizeof(PyObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
     .slots = ready_slots,
 };
 
@@ -797,7 +809,8 @@ make_ready(PyObject *module, struct state *state)
 
     if (type == NULL)
         return -1;
-    state->ready = PyObject_New(PyObject, type);
+    if ((state->ready = PyObject_GC_New(PyObject, type)) != NULL)
+        PyObject_GC_Track(state->ready);
     Py_DECREF(type);
     return state->ready == NULL ? -1 : 0;
 }
@@ -811,8 +824,8 @@ make_stops(PyObject *module, struct state *state)
     PyObject *made[STOPS] = {NULL};
     int rc = 0;
 
-    state->stop_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &stop_spec,
-                                                                PyExc_StopIteration);
+    state->stop_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &stop_spec, PyExc_StopIteration);
     if (state->stop_type == NULL)
         return -1;
     for (int i = 0; i < STOPS; i++) {
@@ -832,8 +845,7 @@ make_stops(PyObject *module, struct state *state)
 int
 iora__awaitable_add_types(PyObject *module, struct state *state)
 {
-    state->awaitable_type =
-        (PyTypeObject *)PyType_FromModuleAndSpec(module, &awaitable_spec, NULL);
+    state->awaitable_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &awaitable_spec, NULL);
 #if PY_VERSION_HEX >= 0x030c0000
     if (make_stops(module, state) < 0)
         return -1;
