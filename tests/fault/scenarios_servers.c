@@ -120,7 +120,7 @@ enum kind {
  * task that owns it. */
 enum way { STOP, HURRY, ABORT, LEAVE };
 
-enum { FLOOD = 300000 };
+enum { FLOOD = 150000 };
 
 static const char *const requests[KINDS] = {"", "requ", "compute\n", "flood\n", "", "stay\n"};
 static iora_event all_have_asked, never;
@@ -137,6 +137,8 @@ floods(iora_stream *stream)
     CHECK(data != NULL);
     flow_fill(FLOODED, 0, data, FLOOD);
     rc = iora_write(stream, data, FLOOD);
+    if (rc == 0)
+        rc = iora_flush(stream); /* a close would give up after 5 s of a clock that is real */
     free(data);
     return rc == IORA_E_TORN ? -ECANCELED : rc;
 }
@@ -209,6 +211,8 @@ ask(enum kind kind, iora_stream **out)
     if (rc < 0)
         return rc;
     rc = WELL(iora_write(*out, requests[kind], strlen(requests[kind])));
+    if (rc == 0)
+        rc = WELL(iora_flush(*out)); /* it may go byte by byte */
     if (rc == 0 && kind != GONE)
         rc = WELL(iora_sleep(iora_ms(1))); /* let it get there */
     if (rc < 0)
