@@ -57,6 +57,7 @@ iora__awaitable_new(struct state *state, const struct iora__awaitable_kind *kind
     self->number = 0;
     self->phase = 0;
     self->status = NEW;
+    self->is_finalized = false;
     PyObject_GC_Track((PyObject *)self);
     return self;
 }
@@ -88,13 +89,11 @@ awaitable_dealloc(AwaitableObject *self)
 
     if (self->status != DONE && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0)
         return;
-    PyObject_GC_UnTrack(self);
+    PyObject_GC_UnTrack(self); /* it is done, and references nothing */
     if (self->weak_references != NULL)
         PyObject_ClearWeakRefs((PyObject *)self);
-    (void)awaitable_clear(self);
     /* What was finalized is marked, and could not be finalized again. */
-    if (!state->is_gone && state->awaitables.count < IORA__FREE_HANDLES_MAX &&
-        !PyObject_GC_IsFinalized((PyObject *)self))
+    if (!self->is_finalized && !state->is_gone && state->awaitables.count < IORA__FREE_HANDLES_MAX)
         state->awaitables.items[state->awaitables.count++] = (PyObject *)self;
     else
         PyObject_GC_Del(self);
@@ -570,6 +569,7 @@ awaitable_finalize(PyObject *object)
     AwaitableObject *const self = (AwaitableObject *)object;
     PyObject *error_type, *error_value, *error_traceback, *result;
 
+    self->is_finalized = true;
     if (self->status == DONE)
         return;
     PyErr_Fetch(&error_type, &error_value, &error_traceback);
@@ -577,8 +577,11 @@ awaitable_finalize(PyObject *object)
         if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine '%s' was never awaited",
                              self->kind->qualname) < 0)
             PyErr_WriteUnraisable(object);
+        finish(self);
     } else if ((result = awaitable_close(self, NULL)) == NULL) {
         PyErr_WriteUnraisable(object);
+        if (self->status == SUSPENDED) /* it ignored the GeneratorExit */
+            finish(self);
     } else {
         Py_DECREF(result);
     }

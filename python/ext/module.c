@@ -74,6 +74,7 @@ static const struct import imports[] = {
     IMPORT("heapq", "heappop", heappop),
     IMPORT("asyncio.exceptions", "CancelledError", cancelled_error),
     IMPORT("asyncio.exceptions", "BrokenBarrierError", broken_barrier_error),
+    IMPORT("asyncio.exceptions", "InvalidStateError", invalid_state_error),
     IMPORT("asyncio.queues", "QueueEmpty", queue_empty),
     IMPORT("asyncio.queues", "QueueFull", queue_full),
 };

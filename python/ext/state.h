@@ -62,7 +62,7 @@ struct state {
     PyObject *iscoroutinefunction;
     PyObject *weak_set;
     PyObject *deque, *heappush, *heappop;
-    PyObject *cancelled_error, *broken_barrier_error, *queue_empty, *queue_full;
+    PyObject *cancelled_error, *broken_barrier_error, *invalid_state_error, *queue_empty, *queue_full;
     PyObject *set_result_unless_cancelled; /* asyncio.futures' */
     PyObject *transport_socket;            /* asyncio.trsock's */
     PyObject *buffered_protocol;
