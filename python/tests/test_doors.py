@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import selectors
 import signal
 import subprocess
 import sys
@@ -48,13 +49,44 @@ def test_install_and_uninstall():
     iora.install()
     try:
         assert asyncio.run(which()) is iora.EventLoop
-        assert asyncio.new_event_loop is iora.new_event_loop
+        loop = asyncio.new_event_loop()
+        assert type(loop) is iora.EventLoop
+        loop.close()
         assert (asyncio.Task, asyncio.Future) == (task, future)
     finally:
         iora.uninstall()
     iora.uninstall()
     assert {name: getattr(asyncio, name) for name in dir(asyncio)} == before
     assert asyncio.run(which()) is not iora.EventLoop
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="there are no policies")
+def test_after_install_a_policy_of_the_programs_own_makes_its_loops():
+    stock = asyncio.SelectorEventLoop
+    before = asyncio.get_event_loop_policy()
+    iora.install()
+    try:
+        class Policy(asyncio.DefaultEventLoopPolicy):
+            _loop_factory = stock
+
+        asyncio.set_event_loop_policy(Policy())
+        assert asyncio.run(which()) is stock
+        asyncio.set_event_loop_policy(None)
+        assert asyncio.run(which()) is iora.EventLoop
+    finally:
+        iora.uninstall()
+    assert asyncio.get_event_loop_policy() is before
+
+
+def test_after_install_a_loop_is_made_with_a_selector():
+    iora.install()
+    try:
+        with selectors.DefaultSelector() as selector:
+            loop = asyncio.SelectorEventLoop(selector)
+        assert type(loop) is iora.EventLoop
+        loop.close()
+    finally:
+        iora.uninstall()
 
 
 def test_iora_as_asyncio():

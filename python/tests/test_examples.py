@@ -7,16 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from summary import timeless
+
 PROGRAMS = Path(__file__).resolve().parents[2] / "examples" / "python"
 NAMES = sorted(path.stem for path in PROGRAMS.glob("[0-9]*.py"))
 
-SECONDS = re.compile(r"\b(\d+\.\d) s\b")
 LATE_S = 0.5  # how late a busy machine may be
-
-
-def timeless(text):
-    """The text with its figures in seconds taken out, and the figures."""
-    return SECONDS.sub("... s", text), [float(figure) for figure in SECONDS.findall(text)]
 
 
 @pytest.mark.parametrize("how", [[], ["-m", "iora"]], ids=["asyncio", "iora"])

@@ -5,16 +5,11 @@ import re
 import pytest
 
 from conftest import ROOT
+from summary import timeless
 
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.c"))
 
-SECONDS = re.compile(r"\b(\d+\.\d) s\b")
 LATE_S = 0.5  # how late a busy machine may be
-
-
-def timeless(text):
-    """The text with its figures in seconds taken out, and the figures."""
-    return SECONDS.sub("... s", text), [float(figure) for figure in SECONDS.findall(text)]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
