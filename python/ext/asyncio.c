@@ -5,8 +5,8 @@
  *
  *  - The loop that runs, if it is one of ours (running.c). Who tells asyncio that no loop is running while one of
  *    ours is, is not heard here.
- *  - What exactly _asyncio's Future or Task is has its questions answered by the C functions behind its method
- *    descriptors.
+ *  - What exactly _asyncio's Future or Task is, or a gather's outer future, has its questions answered by the C
+ *    functions behind the method descriptors.
  *  - The current task is read from the dictionary that _asyncio keeps them in (up to 3.13), so who swaps tasks is
  *    heard.
  */
@@ -31,8 +31,8 @@ struct field {
     }
 
 static const struct field fields[] = {
-    FIELD("_asyncio", "Future", future_type),
     FIELD("_asyncio", "Task", task_type),
+    FIELD("_asyncio", "Future", future_type),
     FIELD("asyncio.events", NULL, events),
     FIELD("asyncio.futures", NULL, futures),
     FIELD("asyncio.tasks", NULL, tasks),
@@ -59,7 +59,9 @@ static const size_t others[] = {
     offsetof(struct asyncio, chain_type),      offsetof(struct asyncio, completed_type),
     offsetof(struct asyncio, timeout_class),   offsetof(struct asyncio, wake_up),
     offsetof(struct asyncio, expire),          offsetof(struct asyncio, copy_state),
-    offsetof(struct asyncio, start_coroutine), offsetof(struct asyncio, names_context),
+    offsetof(struct asyncio, start_coroutine), offsetof(struct asyncio, log_destroy_pending),
+    offsetof(struct asyncio, task_methods.add_done_callback),
+    offsetof(struct asyncio, future_methods.add_done_callback), offsetof(struct asyncio, names_context),
     offsetof(struct asyncio, names_loop),      offsetof(struct asyncio, names_msg),
 };
 
@@ -106,15 +108,17 @@ method_of(PyTypeObject *type, const char *name)
     return function;
 }
 
-static struct future_methods
-methods_of(PyTypeObject *type)
+static int
+find_methods(PyTypeObject *type, struct future_methods *methods)
 {
-    return (struct future_methods){{
+    *methods = (struct future_methods){.call = {
         [IORA__ASK_DONE] = method_of(type, "done"),
         [IORA__ASK_CANCELLED] = method_of(type, "cancelled"),
         [IORA__ASK_EXCEPTION] = method_of(type, "exception"),
         [IORA__ASK_RESULT] = method_of(type, "result"),
     }};
+    methods->add_done_callback = PyObject_GetAttrString((PyObject *)type, "add_done_callback");
+    return methods->add_done_callback == NULL ? -1 : 0;
 }
 
 int
@@ -135,8 +139,13 @@ iora__asyncio_fill(struct asyncio *asyncio)
         if ((*AT(asyncio, words[i].offset) = PyUnicode_InternFromString(words[i].text)) == NULL)
             return -1;
     }
-    asyncio->future_methods = methods_of(asyncio->future_type);
-    asyncio->task_methods = methods_of(asyncio->task_type);
+    if (find_methods(asyncio->future_type, &asyncio->future_methods) < 0 ||
+        find_methods(asyncio->task_type, &asyncio->task_methods) < 0)
+        return -1;
+    asyncio->log_destroy_pending =
+        PyObject_GetAttrString((PyObject *)asyncio->task_type, "_log_destroy_pending");
+    if (asyncio->log_destroy_pending == NULL)
+        return -1;
     asyncio->names_context = Py_BuildValue("(s)", "context");
     asyncio->names_loop = Py_BuildValue("(s)", "loop");
     asyncio->names_msg = Py_BuildValue("(s)", "msg");
@@ -281,11 +290,11 @@ iora__future_check(struct state *state, PyObject *object)
     PyObject *class, *found;
     int is;
 
-    if (PyObject_TypeCheck(object, state->asyncio.future_type) ||
-        PyObject_TypeCheck(object, state->asyncio.task_type))
-        return 1;
     if (PyCoro_CheckExact(object))
         return 0;
+    if (PyObject_TypeCheck(object, state->asyncio.task_type) ||
+        PyObject_TypeCheck(object, state->asyncio.future_type))
+        return 1;
     if ((class = PyObject_GetAttrString(object, "__class__")) == NULL)
         return -1;
     found = PyObject_GetAttr(class, state->asyncio.str__asyncio_future_blocking);
@@ -321,7 +330,8 @@ iora__future_ask(const struct state *state, PyObject *future, enum iora__questio
 
     if (Py_IS_TYPE(future, state->asyncio.task_type))
         function = state->asyncio.task_methods.call[question];
-    else if (Py_IS_TYPE(future, state->asyncio.future_type))
+    else if (Py_IS_TYPE(future, state->asyncio.future_type) ||
+             Py_IS_TYPE(future, (PyTypeObject *)state->asyncio.gathering_type))
         function = state->asyncio.future_methods.call[question];
     return function != NULL ? function(future, NULL)
                             : PyObject_CallMethodNoArgs(future, names[question]);
@@ -351,10 +361,24 @@ iora__future_add_callback(struct state *state, PyObject *future, PyObject *callb
                           PyObject *context)
 {
     PyObject *const args[] = {future, callback, context};
+    PyObject *const names = context != NULL ? state->asyncio.names_context : NULL;
 
+    if (Py_IS_TYPE(future, state->asyncio.task_type))
+        return as_rc(
+            PyObject_Vectorcall(state->asyncio.task_methods.add_done_callback, args, 2, names));
     return as_rc(PyObject_VectorcallMethod(state->asyncio.str_add_done_callback, args,
-                                           2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                           context != NULL ? state->asyncio.names_context : NULL));
+                                           2 | PY_VECTORCALL_ARGUMENTS_OFFSET, names));
+}
+
+int
+iora__task_disown(struct state *state, PyObject *task)
+{
+    PyObject *const descriptor = state->asyncio.log_destroy_pending;
+    const descrsetfunc set = Py_TYPE(descriptor)->tp_descr_set;
+
+    if (Py_IS_TYPE(task, state->asyncio.task_type) && set != NULL)
+        return set(descriptor, task, Py_False);
+    return PyObject_SetAttr(task, state->asyncio.str__log_destroy_pending, Py_False);
 }
 
 int

@@ -54,6 +54,9 @@ PyObject *iora__future_cancelled_error(struct state *state, PyObject *future);
 /* A callback of ours looks at no context, so all of one object's share one (NULL: a copy for each). */
 int iora__future_add_callback(struct state *state, PyObject *future, PyObject *callback,
                               PyObject *context);
+/* Nobody has a hold on it: it is not complained of when it is dropped before its end. */
+int iora__task_disown(struct state *state, PyObject *task);
+
 int iora__future_remove_callback(struct state *state, PyObject *future, PyObject *callback);
 
 int iora__future_set_result(struct state *state, PyObject *future, PyObject *result);

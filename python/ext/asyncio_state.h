@@ -20,11 +20,13 @@ enum { IORA__QUESTIONS = 4 };
 
 struct future_methods {
     PyCFunction call[IORA__QUESTIONS];
+    PyObject *add_done_callback; /* the descriptor */
 };
 
 struct asyncio {
     PyTypeObject *future_type, *task_type; /* of _asyncio */
     struct future_methods future_methods, task_methods;
+    PyObject *log_destroy_pending; /* of Task: the descriptor */
 
     PyObject *events, *futures, *tasks, *coroutines; /* the modules */
     PyObject *current_tasks; /* up to 3.13: a dict; else NULL */

@@ -7,7 +7,8 @@
  * Who aborts: a task that failed, the body by leaving with an exception, somebody who cancels the parent task, or
  * cancel(). In the first and the last case the body may still be running, so the parent is cancelled too; then
  * `parent_cancel_requested` is set, and the exit takes that one request back with uncancel(). If others are left the
- * cancellation goes on, and if there are errors it is renewed, so that whoever asked for it sees it.
+ * cancellation goes on, and if there are errors it is renewed, so that whoever asked for it sees it: from 3.13 on, where
+ * uncancel() can take that back. Before, a timeout round the group would leave a cancellation that nobody asked for.
  *
  * The exit acts when it is called. If no task is left it ends there, without a future and without suspending; else
  * what it returns waits for a future that the last task's done callback sets.
@@ -328,12 +329,13 @@ raise_object(PyObject *exception)
 static int
 renew_cancellation(TaskGroup *group)
 {
-    long count = iora__task_cancelling(group->state, group->parent);
+    long count;
 
-    if (count > 0)
-        count = iora__task_uncancel(group->state, group->parent);
-    else
+    if (PY_VERSION_HEX < 0x030d0000)
+        return 0;
+    if ((count = iora__task_cancelling(group->state, group->parent)) <= 0)
         return count < 0 ? -1 : 0;
+    count = iora__task_uncancel(group->state, group->parent);
     return count < 0 || iora__future_cancel(group->state, group->parent, NULL) < 0 ? -1 : 0;
 }
 
