@@ -38,7 +38,6 @@ async def main():
         async with asyncio.TaskGroup() as group:
             group.create_task(work("first", 1))
             group.create_task(work("second", 0.01, OSError("unplugged")))
-            group.create_task(work("third", 1))
     except* OSError as caught:
         print(f"  {caught.exceptions}")
 

@@ -91,7 +91,8 @@ def test_after_install_a_loop_is_made_with_a_selector():
 
 def test_iora_as_asyncio():
     import iora as ours
-    assert ours.sleep is asyncio.sleep and ours.TaskGroup is asyncio.TaskGroup
+    assert ours.Task is asyncio.Task and ours.CancelledError is asyncio.CancelledError
+    assert ours.sleep is iora.sleep and issubclass(ours.TaskGroup, asyncio.TaskGroup)
     assert "gather" in ours.__all__ and "gather" in dir(ours)
     with pytest.raises(AttributeError):
         ours.no_such_name

@@ -8,6 +8,7 @@ and with all that install() replaces (mode all: iora_all.py). Each result is hel
 expected-X.Y.txt, which names the tests that do not pass, each with its reason in a word:
 
     tls udp subprocess pipe sendfile    needs what iora does not have yet
+    newer       iora does as a later version of Python does
     grey-box    overrides a public method or patches a module that another loop need not use
     white-box   reads or patches the private parts of asyncio's own loop
 
@@ -21,9 +22,9 @@ hang without it, so those modules have a short limit for each test.
 """
 
 import argparse
+import concurrent.futures
 import fnmatch
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,7 @@ WORDS = {
     "subprocess": "needs subprocesses",
     "pipe": "needs pipes",
     "sendfile": "needs sendfile",
+    "newer": "iora does as a later version of Python does, whose own test says so",
     "grey-box": "overrides a public method, or patches a module that another loop need not use",
     "white-box": "reads or patches private parts of asyncio's own loop",
 }
@@ -73,7 +75,7 @@ def modules():
     return {path.stem for path in folder.glob("test_*.py")} - {"test_windows_events", "test_windows_utils"}
 
 
-def run(runner, out, mode, names, limit_s):
+def run(runner, out, mode, names, jobs, limit_s):
     """{test: (outcome, how many loops it made)}"""
     if not names:
         return {}
@@ -82,7 +84,7 @@ def run(runner, out, mode, names, limit_s):
         subprocess.run(
             [sys.executable, runner / "run_asyncio_tests.py", "--python", sys.executable, "--path", HERE,
              "--adapter", f"iora_{mode}", "--only", ",".join(sorted(names)), "--out", out,
-             "--jobs", str(os.cpu_count()), "--test-timeout", str(limit_s),
+             "--jobs", str(jobs), "--test-timeout", str(limit_s),
              "--module-timeout", str(MODULE_LIMIT_S)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
     outcomes = {}
@@ -91,6 +93,19 @@ def run(runner, out, mode, names, limit_s):
             outcomes[f"{name.removeprefix(PREFIX)}.import"] = "error", 1
         for test, (outcome, loops, _, _) in module["out"].items():
             outcomes[test.removeprefix(PREFIX)] = outcome, loops
+    return outcomes
+
+
+def run_all(runner, out, names):
+    """{mode: {test: (outcome, loops)}}. Most of the time is spent waiting, so all goes on at the same time."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        runs = [(mode, pool.submit(run, runner, out / f"{mode}{suffix}", mode, some, jobs, limit_s))
+                for mode in MODES
+                for suffix, some, jobs, limit_s in [("", names - MAY_HANG, 2, TEST_LIMIT_S),
+                                                    ("-short", names & MAY_HANG, 1, MAY_HANG_LIMIT_S)]]
+        outcomes = {mode: {} for mode in MODES}
+        for mode, future in runs:
+            outcomes[mode].update(future.result())
     return outcomes
 
 
@@ -187,13 +202,10 @@ def main():
     expected = read_expected()
     if expected is None:
         print(f"There is no list for Python {version()}: what does not pass is shown, and is no failure")
-    results = []
-    for mode in MODES:
-        outcomes = {**run(options.runner, options.out / mode, mode, names - MAY_HANG, TEST_LIMIT_S),
-                    **run(options.runner, options.out / f"{mode}-short", mode, names & MAY_HANG,
-                          MAY_HANG_LIMIT_S)}
-        results.append(Result(mode, outcomes, expected))
-        tell(results[-1])
+    results = [Result(mode, outcomes, expected)
+               for mode, outcomes in run_all(options.runner, options.out, names).items()]
+    for result in results:
+        tell(result)
     failed = sum(len(result.surprises) for result in results)
     if options.page and expected is not None and not options.patterns and not failed:
         options.page.write_text(page(results))
