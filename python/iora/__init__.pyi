@@ -9,8 +9,10 @@ from asyncio import (
     SubprocessTransport, Task, TimerHandle, Transport, WriteTransport,
     all_tasks as all_tasks, as_completed as as_completed, create_task as create_task,
     current_task as current_task, ensure_future as ensure_future, gather as gather,
-    get_running_loop as get_running_loop, run_coroutine_threadsafe as run_coroutine_threadsafe,
-    shield as shield, sleep as sleep, timeout as timeout, timeout_at as timeout_at, to_thread as to_thread,
+    get_running_loop as get_running_loop, open_connection as open_connection,
+    open_unix_connection as open_unix_connection, run_coroutine_threadsafe as run_coroutine_threadsafe,
+    shield as shield, sleep as sleep, start_server as start_server, start_unix_server as start_unix_server,
+    timeout as timeout, timeout_at as timeout_at, to_thread as to_thread,
     wait as wait, wait_for as wait_for, wrap_future as wrap_future)
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
@@ -176,6 +178,9 @@ class Queue(asyncio.Queue[_T]):
 class LifoQueue(Queue[_T], asyncio.LifoQueue[_T]): ...
 class PriorityQueue(Queue[_T], asyncio.PriorityQueue[_T]): ...
 
-
 class TaskGroup(asyncio.TaskGroup): ...
 class Timeout(asyncio.Timeout): ...
+
+class StreamReader(asyncio.StreamReader): ...
+class StreamWriter(asyncio.StreamWriter): ...
+class StreamReaderProtocol(asyncio.StreamReaderProtocol): ...
