@@ -3,26 +3,62 @@ has its signatures. A test holds all of them against those at run time.
 """
 
 import asyncio
-from asyncio import *
+import sys
 from asyncio import (
-    AbstractEventLoop, BaseProtocol, BaseTransport, DatagramTransport, Future, Handle, ReadTransport, Server,
-    SubprocessTransport, Task, TimerHandle, Transport, WriteTransport,
-    all_tasks as all_tasks, as_completed as as_completed, create_task as create_task,
-    current_task as current_task, ensure_future as ensure_future, gather as gather,
-    get_running_loop as get_running_loop, open_connection as open_connection,
+    ALL_COMPLETED as ALL_COMPLETED, AbstractEventLoop as AbstractEventLoop,
+    AbstractEventLoopPolicy as AbstractEventLoopPolicy, AbstractServer as AbstractServer,
+    BaseEventLoop as BaseEventLoop, BaseProtocol as BaseProtocol, BaseTransport as BaseTransport,
+    BrokenBarrierError as BrokenBarrierError, BufferedProtocol as BufferedProtocol,
+    CancelledError as CancelledError, DatagramProtocol as DatagramProtocol,
+    DatagramTransport as DatagramTransport, DefaultEventLoopPolicy as DefaultEventLoopPolicy,
+    FIRST_COMPLETED as FIRST_COMPLETED, FIRST_EXCEPTION as FIRST_EXCEPTION, Future as Future,
+    Handle as Handle, IncompleteReadError as IncompleteReadError, InvalidStateError as InvalidStateError,
+    LimitOverrunError as LimitOverrunError, Protocol as Protocol, QueueEmpty as QueueEmpty,
+    QueueFull as QueueFull, ReadTransport as ReadTransport, SelectorEventLoop as SelectorEventLoop,
+    SendfileNotAvailableError as SendfileNotAvailableError, Server as Server,
+    SubprocessProtocol as SubprocessProtocol, SubprocessTransport as SubprocessTransport, Task as Task,
+    Timeout as Timeout, TimeoutError as TimeoutError, TimerHandle as TimerHandle, Transport as Transport,
+    WriteTransport as WriteTransport, _enter_task as _enter_task, _get_running_loop as _get_running_loop,
+    _leave_task as _leave_task, _register_task as _register_task, _set_running_loop as _set_running_loop,
+    _unregister_task as _unregister_task, all_tasks as all_tasks, as_completed as as_completed,
+    create_subprocess_exec as create_subprocess_exec, create_subprocess_shell as create_subprocess_shell,
+    create_task as create_task, current_task as current_task, ensure_future as ensure_future,
+    gather as gather, get_event_loop as get_event_loop, get_event_loop_policy as get_event_loop_policy,
+    get_running_loop as get_running_loop, iscoroutine as iscoroutine,
+    iscoroutinefunction as iscoroutinefunction, isfuture as isfuture, open_connection as open_connection,
     open_unix_connection as open_unix_connection, run_coroutine_threadsafe as run_coroutine_threadsafe,
-    shield as shield, sleep as sleep, start_server as start_server, start_unix_server as start_unix_server,
-    timeout as timeout, timeout_at as timeout_at, to_thread as to_thread,
-    wait as wait, wait_for as wait_for, wrap_future as wrap_future)
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    set_event_loop as set_event_loop, set_event_loop_policy as set_event_loop_policy, shield as shield,
+    sleep as sleep, start_server as start_server, start_unix_server as start_unix_server,
+    timeout as timeout, timeout_at as timeout_at, to_thread as to_thread, wait as wait,
+    wait_for as wait_for, wrap_future as wrap_future)
+from asyncio.events import _ExceptionHandler, _TaskFactory
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Executor
 from contextvars import Context
 from socket import socket
 from ssl import SSLContext
-from typing import IO, Any, Protocol, TypeVar
+from types import TracebackType
+from typing import IO, Any, TypeVar
 
 from _typeshed import FileDescriptorLike, ReadableBuffer, StrPath, WriteableBuffer
-from typing_extensions import TypeVarTuple, Unpack
+from typing_extensions import Self, TypeVarTuple, Unpack
+
+if sys.version_info >= (3, 12):
+    from asyncio import (
+        create_eager_task_factory as create_eager_task_factory,
+        eager_task_factory as eager_task_factory)
+if sys.version_info >= (3, 14):
+    from asyncio import (
+        capture_call_graph as capture_call_graph, format_call_graph as format_call_graph,
+        future_add_to_awaited_by as future_add_to_awaited_by,
+        future_discard_from_awaited_by as future_discard_from_awaited_by,
+        print_call_graph as print_call_graph)
+else:
+    from asyncio import (
+        AbstractChildWatcher as AbstractChildWatcher, FastChildWatcher as FastChildWatcher,
+        MultiLoopChildWatcher as MultiLoopChildWatcher, PidfdChildWatcher as PidfdChildWatcher,
+        SafeChildWatcher as SafeChildWatcher, ThreadedChildWatcher as ThreadedChildWatcher,
+        get_child_watcher as get_child_watcher, set_child_watcher as set_child_watcher)
 
 __version__: str
 
@@ -31,10 +67,6 @@ _P = TypeVar("_P", bound=BaseProtocol)
 _Ts = TypeVarTuple("_Ts")
 _SSL = bool | SSLContext | None
 _Address = tuple[Any, ...] | str | ReadableBuffer
-_ExceptionHandler = Callable[[AbstractEventLoop, dict[str, Any]], object]
-
-class _TaskFactory(Protocol):
-    def __call__(self, loop: AbstractEventLoop, factory: Coroutine[Any, Any, _T], /) -> Future[_T]: ...
 
 def install() -> None: ...
 def uninstall() -> None: ...
@@ -43,10 +75,17 @@ def run(
         main: Coroutine[Any, Any, _T], *, debug: bool | None = None,
         loop_factory: Callable[[], AbstractEventLoop] | None = None) -> _T: ...
 
-class Runner(asyncio.Runner):
+class Runner:  # asyncio's is final to type checkers
     def __init__(
         self, *, debug: bool | None = None,
         loop_factory: Callable[[], AbstractEventLoop] | None = None) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None,
+        exc_tb: TracebackType | None) -> None: ...
+    def close(self) -> None: ...
+    def get_loop(self) -> AbstractEventLoop: ...
+    def run(self, coro: Coroutine[Any, Any, _T], *, context: Context | None = None) -> _T: ...
 
 class EventLoop(AbstractEventLoop):
     slow_callback_duration: float
@@ -89,8 +128,10 @@ class EventLoop(AbstractEventLoop):
         happy_eyeballs_delay: float | None = None, interleave: int | None = None,
         all_errors: bool = False) -> tuple[Transport, _P]: ...
     async def create_datagram_endpoint(
-        self, protocol_factory: Callable[[], _P], local_addr: tuple[str, int] | None = None,
-        remote_addr: tuple[str, int] | str | None = None, **kwargs: Any) -> tuple[DatagramTransport, _P]: ...
+        self, protocol_factory: Callable[[], _P], local_addr: tuple[str, int] | str | None = None,
+        remote_addr: tuple[str, int] | str | None = None, *, family: int = 0, proto: int = 0, flags: int = 0,
+        reuse_address: bool | None = None, reuse_port: bool | None = None,
+        allow_broadcast: bool | None = None, sock: socket | None = None) -> tuple[DatagramTransport, _P]: ...
     def create_future(self) -> Future[Any]: ...
     async def create_server(
         self, protocol_factory: Callable[[], _P], host: str | Sequence[str] | None = None,
@@ -99,7 +140,9 @@ class EventLoop(AbstractEventLoop):
         reuse_port: bool | None = None, keep_alive: bool | None = None,
         ssl_handshake_timeout: float | None = None, ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True) -> Server: ...
-    def create_task(self, coro: Coroutine[Any, Any, _T], **kwargs: Any) -> Task[_T]: ...
+    def create_task(
+        self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], *, name: str | None = None,
+        context: Context | None = None) -> Task[_T]: ...
     async def create_unix_connection(
         self, protocol_factory: Callable[[], _P], path: StrPath | None = None, *, ssl: _SSL = None,
         sock: socket | None = None, server_hostname: str | None = None,
@@ -129,7 +172,7 @@ class EventLoop(AbstractEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[_Ts]], _T],
         *args: Unpack[_Ts]) -> Future[_T]: ...
-    def run_until_complete(self, future: Awaitable[_T]) -> _T: ...
+    def run_until_complete(self, future: Generator[Any, None, _T] | Awaitable[_T]) -> _T: ...
     async def sendfile(
         self, transport: BaseTransport, file: IO[bytes], offset: int = 0, count: int | None = None, *,
         fallback: bool = True) -> int: ...
@@ -149,7 +192,7 @@ class EventLoop(AbstractEventLoop):
     async def sock_sendall(self, sock: socket, data: ReadableBuffer) -> None: ...
     async def sock_sendfile(
         self, sock: socket, file: IO[bytes], offset: int = 0, count: int | None = None, *,
-        fallback: bool = True) -> int: ...
+        fallback: bool | None = True) -> int: ...
     async def sock_sendto(self, sock: socket, data: ReadableBuffer, address: _Address) -> int: ...
     async def start_tls(
         self, transport: BaseTransport, protocol: BaseProtocol, sslcontext: SSLContext,
@@ -176,10 +219,9 @@ class Queue(asyncio.Queue[_T]):
     def shutdown(self, immediate: bool = False) -> None: ...
 
 class LifoQueue(Queue[_T], asyncio.LifoQueue[_T]): ...
-class PriorityQueue(Queue[_T], asyncio.PriorityQueue[_T]): ...
+class PriorityQueue(Queue[_T], asyncio.PriorityQueue[_T]): ...  # type: ignore[type-var]
 
 class TaskGroup(asyncio.TaskGroup): ...
-class Timeout(asyncio.Timeout): ...
 
 class StreamReader(asyncio.StreamReader): ...
 class StreamWriter(asyncio.StreamWriter): ...
