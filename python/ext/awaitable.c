@@ -35,14 +35,29 @@ enum { NEW, SUSPENDED, RUNNING, DONE };
 
 /* ---- making and ending --------------------------------------------------------------------------- */
 
+/* One of the free list, alive again: PyObject_Init() without the call. */
+static AwaitableObject *
+revive(struct state *state)
+{
+    AwaitableObject *const self =
+        (AwaitableObject *)state->awaitables.items[--state->awaitables.count];
+
+#ifdef Py_TRACE_REFS
+    return (AwaitableObject *)PyObject_Init((PyObject *)self, state->awaitable_type);
+#else
+    Py_INCREF(state->awaitable_type);
+    Py_SET_REFCNT((PyObject *)self, 1);
+    return self;
+#endif
+}
+
 AwaitableObject *
 iora__awaitable_new(struct state *state, const struct iora__awaitable_kind *kind)
 {
-    struct free_list *const list = &state->awaitables;
     AwaitableObject *self;
 
-    if (list->count > 0) {
-        self = (AwaitableObject *)PyObject_Init(list->items[--list->count], state->awaitable_type);
+    if (state->awaitables.count > 0) {
+        self = revive(state);
     } else if (state->is_gone) {
         PyErr_SetString(PyExc_RuntimeError, "iora has been torn down");
         return NULL;

@@ -278,6 +278,29 @@ def test_a_cancel_while_a_condition_takes_its_lock_again_is_kept():
     asyncio.run(main())
 
 
+def test_who_was_notified_and_is_cancelled_passes_it_on():
+    async def main():
+        condition = iora.Condition()
+        woken = []
+
+        async def wait(who):
+            async with condition:
+                await condition.wait()
+                woken.append(who)
+
+        tasks = [asyncio.create_task(wait(who)) for who in range(3)]
+        await asyncio.sleep(0)
+        async with condition:
+            condition.notify()
+            tasks[0].cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert woken == [1] and tasks[0].cancelled() and not tasks[2].done()
+        tasks[2].cancel()
+
+    asyncio.run(main())
+
+
 def test_an_exception_is_not_kept():
     async def main():
         event = iora.Event()

@@ -36,6 +36,29 @@ def dropped_waits():
     asyncio.run(main())
 
 
+def items():
+    async def main():
+        for kind in (iora.Queue, iora.LifoQueue, iora.PriorityQueue):
+            queue = kind(2)
+            for number in range(3):
+                await queue.put([number])
+                queue.put_nowait([number])
+                putters = [asyncio.create_task(queue.put([3])) for _ in range(2)]
+                await asyncio.sleep(0)
+                putters[1].cancel()
+                await queue.get()
+                await putters[0]
+                getters = [asyncio.create_task(queue.get()) for _ in range(3)]
+                await asyncio.sleep(0)
+                getters[2].cancel()
+                await asyncio.gather(*getters, *putters, return_exceptions=True)
+            queue.put_nowait([5])
+            assert queue._queue
+            queue.shutdown(immediate=True)
+
+    iora.run(main())
+
+
 def cycles():
     for kind in (iora.Lock, iora.Event, iora.Condition, iora.Semaphore, iora.Queue):
         one = kind()
@@ -46,7 +69,7 @@ def cycles():
             one.put(one).close()
 
 
-@pytest.mark.parametrize("once", [coroutines_by_hand, dropped_waits, cycles])
+@pytest.mark.parametrize("once", [coroutines_by_hand, dropped_waits, items, cycles])
 def test_nothing_is_left_behind(once):
     test_leaks.check(once)
 
