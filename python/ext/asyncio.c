@@ -53,16 +53,25 @@ static const struct field optional_fields[] = {
 
 /* What is made or fetched elsewhere, for the collector. */
 static const size_t others[] = {
-    offsetof(struct asyncio, gathering_type),  offsetof(struct asyncio, gather_done_type),
-    offsetof(struct asyncio, shield_type),     offsetof(struct asyncio, task_group_type),
-    offsetof(struct asyncio, timeout_type),    offsetof(struct asyncio, counter_type),
-    offsetof(struct asyncio, chain_type),      offsetof(struct asyncio, completed_type),
-    offsetof(struct asyncio, timeout_class),   offsetof(struct asyncio, wake_up),
-    offsetof(struct asyncio, expire),          offsetof(struct asyncio, copy_state),
-    offsetof(struct asyncio, start_coroutine), offsetof(struct asyncio, log_destroy_pending),
+    offsetof(struct asyncio, gathering_type),
+    offsetof(struct asyncio, gather_done_type),
+    offsetof(struct asyncio, shield_type),
+    offsetof(struct asyncio, task_group_type),
+    offsetof(struct asyncio, timeout_type),
+    offsetof(struct asyncio, counter_type),
+    offsetof(struct asyncio, chain_type),
+    offsetof(struct asyncio, completed_type),
+    offsetof(struct asyncio, timeout_class),
+    offsetof(struct asyncio, wake_up),
+    offsetof(struct asyncio, expire),
+    offsetof(struct asyncio, copy_state),
+    offsetof(struct asyncio, start_coroutine),
+    offsetof(struct asyncio, log_destroy_pending),
     offsetof(struct asyncio, task_methods.add_done_callback),
-    offsetof(struct asyncio, future_methods.add_done_callback), offsetof(struct asyncio, names_context),
-    offsetof(struct asyncio, names_loop),      offsetof(struct asyncio, names_msg),
+    offsetof(struct asyncio, future_methods.add_done_callback),
+    offsetof(struct asyncio, names_context),
+    offsetof(struct asyncio, names_loop),
+    offsetof(struct asyncio, names_msg),
 };
 
 struct word {
@@ -112,11 +121,11 @@ static int
 find_methods(PyTypeObject *type, struct future_methods *methods)
 {
     *methods = (struct future_methods){.call = {
-        [IORA__ASK_DONE] = method_of(type, "done"),
-        [IORA__ASK_CANCELLED] = method_of(type, "cancelled"),
-        [IORA__ASK_EXCEPTION] = method_of(type, "exception"),
-        [IORA__ASK_RESULT] = method_of(type, "result"),
-    }};
+                                           [IORA__ASK_DONE] = method_of(type, "done"),
+                                           [IORA__ASK_CANCELLED] = method_of(type, "cancelled"),
+                                           [IORA__ASK_EXCEPTION] = method_of(type, "exception"),
+                                           [IORA__ASK_RESULT] = method_of(type, "result"),
+                                       }};
     methods->add_done_callback = PyObject_GetAttrString((PyObject *)type, "add_done_callback");
     return methods->add_done_callback == NULL ? -1 : 0;
 }

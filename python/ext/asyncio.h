@@ -29,8 +29,8 @@ int iora__loop_time(struct state *state, PyObject *loop, double *out);
 PyObject *iora__loop_soon(struct state *state, PyObject *loop, PyObject *function, PyObject *arg);
 PyObject *iora__loop_at(struct state *state, PyObject *loop, PyObject *when, PyObject *function,
                         PyObject *arg);
-PyObject *iora__loop_later(struct state *state, PyObject *loop, PyObject *delay,
-                           PyObject *function, PyObject *arg);
+PyObject *iora__loop_later(struct state *state, PyObject *loop, PyObject *delay, PyObject *function,
+                           PyObject *arg);
 
 /* handle.cancel(), whatever is set: an exception of its own is written off. */
 void iora__cancel_handle(struct state *state, PyObject *handle);

@@ -123,10 +123,9 @@ static int
 call_in(struct state *state, PyObject *loop, PyObject *function, PyObject *arg)
 {
     PyObject *const args[] = {loop, function, arg};
-    PyObject *const handle =
-        PyObject_VectorcallMethod(state->asyncio.str_call_soon_threadsafe, args,
-                                  (size_t)(arg == NULL ? 2 : 3) | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                  NULL);
+    PyObject *const handle = PyObject_VectorcallMethod(
+        state->asyncio.str_call_soon_threadsafe, args,
+        (size_t)(arg == NULL ? 2 : 3) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
 
     Py_XDECREF(handle);
     return handle == NULL ? -1 : 0;
@@ -358,7 +357,8 @@ start_coroutine(PyObject *module, PyObject *const *args, Py_ssize_t n)
     Py_XDECREF(task);
     if (rc == 0)
         Py_RETURN_NONE;
-    if (!PyErr_ExceptionMatches(PyExc_SystemExit) && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+    if (!PyErr_ExceptionMatches(PyExc_SystemExit) &&
+        !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
         fail_future(state, args[1]);
     return NULL;
 }

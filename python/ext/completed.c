@@ -30,11 +30,11 @@ typedef struct Completed {
     vectorcallfunc vectorcall;
     struct state *state;
     PyObject *loop;
-    PyObject *todo;    /* a set: those that are not done */
-    PyObject *done;    /* a list: futures, and None for each that had no more time */
-    PyObject *waiting; /* a list of futures */
-    PyObject *handle;  /* the timer's; NULL for none */
-    PyObject *waiter;  /* the task that called, in the call graph; else NULL */
+    PyObject *todo;            /* a set: those that are not done */
+    PyObject *done;            /* a list: futures, and None for each that had no more time */
+    PyObject *waiting;         /* a list of futures */
+    PyObject *handle;          /* the timer's; NULL for none */
+    PyObject *waiter;          /* the task that called, in the call graph; else NULL */
     PyObject *given, *timeout; /* the arguments, until it begins */
     Py_ssize_t n_taken;
     Py_ssize_t n_left; /* so many have not been asked for */
@@ -292,8 +292,8 @@ step(AwaitableObject *self, PyObject *value, PyObject **out)
     return PyErr_Occurred() ? IORA__RAISE : wait_for_one(self, completed, out);
 }
 
-static const struct iora__awaitable_kind asking = {
-    "_wait_for_one", "_AsCompletedIterator._wait_for_one", step};
+static const struct iora__awaitable_kind asking = {"_wait_for_one",
+                                                   "_AsCompletedIterator._wait_for_one", step};
 
 static PyObject *
 ask_for_one(Completed *self, int what)
@@ -334,8 +334,8 @@ step_of_anext(AwaitableObject *self, PyObject *value, PyObject **out)
     return step(self, value, out);
 }
 
-static const struct iora__awaitable_kind going_on = {
-    "__anext__", "_AsCompletedIterator.__anext__", step_of_anext};
+static const struct iora__awaitable_kind going_on = {"__anext__", "_AsCompletedIterator.__anext__",
+                                                     step_of_anext};
 
 static PyObject *
 completed_anext(Completed *self)

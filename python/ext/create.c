@@ -42,8 +42,8 @@ create_task(PyObject *module, PyObject *const *args, Py_ssize_t n, PyObject *nam
     PyObject *all[1 + MAX], *task;
 
     if (n > 1 || n_all == 0 || n_all > MAX) {
-        PyErr_Format(PyExc_TypeError, "create_task() takes 1 positional argument but %zd were given",
-                     n);
+        PyErr_Format(PyExc_TypeError,
+                     "create_task() takes 1 positional argument but %zd were given", n);
         return NULL;
     }
     if ((all[0] = iora__get_running_loop(state)) == NULL)
@@ -81,8 +81,9 @@ future_of_loop(struct state *state, PyObject *future, PyObject *loop)
     Py_DECREF(theirs);
     if (theirs == loop)
         return Py_NewRef(future);
-    PyErr_SetString(PyExc_ValueError, "The future belongs to a different loop than the one specified "
-                                      "as the loop argument");
+    PyErr_SetString(PyExc_ValueError,
+                    "The future belongs to a different loop than the one specified "
+                    "as the loop argument");
     return NULL;
 }
 
@@ -404,7 +405,9 @@ add_with_callback(PyObject *callback, PyObject *task)
 }
 
 static PyMethodDef add_method = {
-    "add", add_with_callback, METH_O,
+    "add",
+    add_with_callback,
+    METH_O,
     PyDoc_STR("add($self, item, /)\n--\n\nAs WeakSet.add()."),
 };
 

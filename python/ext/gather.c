@@ -14,6 +14,7 @@
  */
 #include "ext/gather.h"
 
+#include "ext/addresses.h"
 #include "ext/asyncio.h"
 #include "ext/compat.h"
 
@@ -97,8 +98,9 @@ results_of(GatherDone *done)
 
     for (Py_ssize_t i = 0; results != NULL && i < n; i++) {
         PyObject *const child = PyList_GET_ITEM(done->children, i);
-        PyObject *const item = done->returns_exceptions ? outcome_of(done->state, child)
-                                                        : iora__future_ask(done->state, child, IORA__ASK_RESULT);
+        PyObject *const item = done->returns_exceptions
+                                   ? outcome_of(done->state, child)
+                                   : iora__future_ask(done->state, child, IORA__ASK_RESULT);
 
         if (item == NULL) {
             Py_DECREF(results);
@@ -238,8 +240,7 @@ static PyType_Spec gather_done_spec = {
 static GatherDone *
 make_done(struct state *state, bool returns_exceptions)
 {
-    GatherDone *done =
-        PyObject_GC_New(GatherDone, (PyTypeObject *)state->asyncio.gather_done_type);
+    GatherDone *done = PyObject_GC_New(GatherDone, (PyTypeObject *)state->asyncio.gather_done_type);
 
     if (done == NULL)
         return NULL;
@@ -301,7 +302,9 @@ gathering_cancel(PyObject *self, PyObject *args, PyObject *keywords)
 }
 
 static PyMethodDef cancel_method = {
-    "cancel", (PyCFunction)(void (*)(void))gathering_cancel, METH_VARARGS | METH_KEYWORDS,
+    "cancel",
+    (PyCFunction)(void (*)(void))gathering_cancel,
+    METH_VARARGS | METH_KEYWORDS,
     PyDoc_STR("cancel($self, /, msg=None)\n--\n\nCancel the children."),
 };
 
@@ -328,10 +331,10 @@ make_gathering_type(PyObject *module, struct state *state)
     struct asyncio *const asyncio = &state->asyncio;
     PyObject *cancel;
 
-    asyncio->gathering_type = PyObject_CallFunction(
-        (PyObject *)&PyType_Type, "s(O){s:(ss),s:s,s:O}", "_GatheringFuture", asyncio->future_type,
-        "__slots__", "_children", "_cancel_requested", "__module__", "asyncio.tasks", "_module",
-        module);
+    asyncio->gathering_type =
+        PyObject_CallFunction((PyObject *)&PyType_Type, "s(O){s:(ss),s:s,s:O}", "_GatheringFuture",
+                              asyncio->future_type, "__slots__", "_children", "_cancel_requested",
+                              "__module__", "asyncio.tasks", "_module", module);
     if (asyncio->gathering_type == NULL)
         return -1;
     cancel = PyDescr_NewMethod((PyTypeObject *)asyncio->gathering_type, &cancel_method);
@@ -360,53 +363,15 @@ make_outer(struct state *state, PyObject *children, PyObject *loop)
     return outer;
 }
 
-/* ---- coroutines that were given ------------------------------------------------------------------------------ */
-
-/* A coroutine equals nothing but itself, so a table of addresses finds one that was given twice. A dictionary took 30
- * ns for each. The table is a power of two, at most half full. */
-struct seen {
-    struct seen_entry {
-        PyObject *coroutine;
-        Py_ssize_t child; /* the place of its future among the children */
-    } *entries;
-    size_t mask;
-};
-
-static int
-seen_open(struct seen *seen, Py_ssize_t n)
-{
-    size_t size = 8;
-
-    while (size < 2 * (size_t)n)
-        size *= 2;
-    seen->mask = size - 1;
-    seen->entries = PyMem_Calloc(size, sizeof *seen->entries);
-    if (seen->entries != NULL)
-        return 0;
-    PyErr_NoMemory();
-    return -1;
-}
-
-/* Where it is, or belongs. */
-static struct seen_entry *
-seen_find(const struct seen *seen, PyObject *coroutine)
-{
-    size_t at = ((uintptr_t)coroutine >> 4) * 0x9e3779b97f4a7c15u >> 32 & seen->mask;
-
-    while (seen->entries[at].coroutine != NULL && seen->entries[at].coroutine != coroutine)
-        at = (at + 1) & seen->mask;
-    return &seen->entries[at];
-}
-
 /* ---- the call ---------------------------------------------------------------------------------------------- */
 
 struct call {
     struct state *state;
     GatherDone *done;
-    PyObject *loop;    /* that of the first future */
-    PyObject *futures; /* a dict: argument to future; but for coroutines: */
-    struct seen seen;
-    PyObject *ended;   /* a list of those that were done already; NULL for none */
+    PyObject *loop;              /* that of the first future */
+    PyObject *futures;           /* a dict: argument to future; but for coroutines: */
+    struct addresses coroutines; /* with the place of each one's future among the children */
+    PyObject *ended;             /* a list of those that were done already; NULL for none */
     PyObject *context;
 };
 
@@ -471,12 +436,12 @@ static int
 take_coroutine(struct call *call, PyObject *coroutine)
 {
     PyObject *const children = call->done->children;
-    struct seen_entry *const entry = seen_find(&call->seen, coroutine);
+    const struct address *const found = iora__addresses_find(&call->coroutines, coroutine);
 
-    if (entry->coroutine != NULL)
-        return add_child(call, Py_NewRef(PyList_GET_ITEM(children, entry->child)));
-    entry->coroutine = coroutine;
-    entry->child = PyList_GET_SIZE(children);
+    if (found != NULL)
+        return add_child(call, Py_NewRef(PyList_GET_ITEM(children, found->value)));
+    if (iora__addresses_add(&call->coroutines, coroutine, PyList_GET_SIZE(children)) < 0)
+        return -1;
     return add_child(call, take_new(call, coroutine));
 }
 
@@ -541,8 +506,8 @@ gather_some(struct state *state, PyObject *const *args, Py_ssize_t n, bool retur
 
     call.done = make_done(state, returns_exceptions);
     call.context = PyContext_CopyCurrent();
-    if (call.done == NULL || call.context == NULL || seen_open(&call.seen, n) < 0 ||
-        find_waiter(&call) < 0)
+    if (call.done == NULL || call.context == NULL ||
+        iora__addresses_reserve(&call.coroutines, (size_t)n) < 0 || find_waiter(&call) < 0)
         goto done;
     for (Py_ssize_t i = 0; i < n; i++) {
         if (take(&call, args[i]) < 0)
@@ -554,7 +519,7 @@ done:
     Py_XDECREF(call.loop);
     Py_XDECREF(call.futures);
     Py_XDECREF(call.ended);
-    PyMem_Free(call.seen.entries);
+    iora__addresses_free(&call.coroutines);
     Py_XDECREF(call.context);
     return outer;
 }

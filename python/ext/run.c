@@ -473,7 +473,8 @@ stop_tracking:
 leave:
     loop->is_stopping = false;
     loop->is_running = false;
-    Py_CLEAR(loop->loop_keyword);
+    Py_CLEAR(loop->task_keywords);
+    Py_CLEAR(loop->future_keywords);
     loop->batch = 0;
     iora__loop_leave(loop->core);
     Py_DECREF(loop);

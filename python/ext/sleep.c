@@ -120,6 +120,29 @@ step(AwaitableObject *self, PyObject *value, PyObject **out)
 
 static const struct iora__awaitable_kind sleeping = {"sleep", "sleep", step};
 
+/* sleep(0), told at the call. */
+static enum iora__outcome
+step_of_turn(AwaitableObject *self, PyObject *value, PyObject **out)
+{
+    if (value == NULL)
+        return IORA__RAISE;
+    if (self->phase == BEGUN) {
+        self->phase = YIELDED;
+        return IORA__YIELD;
+    }
+    *out = Py_NewRef(self->refs[RESULT]);
+    return IORA__RETURN;
+}
+
+static const struct iora__awaitable_kind one_turn = {"sleep", "sleep", step_of_turn};
+
+/* What can be compared without running anything. */
+static bool
+is_plainly_past(PyObject *delay)
+{
+    return (PyLong_CheckExact(delay) || PyFloat_CheckExact(delay)) && iora__is_past(delay) > 0;
+}
+
 static PyObject *
 sleep_call(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
@@ -131,7 +154,8 @@ sleep_call(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *n
         given[DELAY] = args[0];
     else if (iora__take_args("sleep", parameters, 1, args, n, names, given) < 0)
         return NULL;
-    if ((awaitable = iora__awaitable_new(state, &sleeping)) == NULL)
+    awaitable = iora__awaitable_new(state, is_plainly_past(given[DELAY]) ? &one_turn : &sleeping);
+    if (awaitable == NULL)
         return NULL;
     awaitable->refs[DELAY] = Py_NewRef(given[DELAY]);
     awaitable->refs[RESULT] = Py_NewRef(given[RESULT]);
@@ -156,7 +180,6 @@ iora__sleep_add(PyObject *module, struct state *state)
     if (PyModule_AddFunctions(module, wake_up_method) < 0)
         return -1;
     state->asyncio.wake_up = PyObject_GetAttrString(module, "_set_result_unless_cancelled");
-    return state->asyncio.wake_up == NULL
-               ? -1
-               : iora__function_add_to_module(module, state, functions);
+    return state->asyncio.wake_up == NULL ? -1
+                                          : iora__function_add_to_module(module, state, functions);
 }

@@ -18,6 +18,7 @@
  */
 #include "ext/taskgroup.h"
 
+#include "ext/addresses.h"
 #include "ext/asyncio.h"
 #include "ext/awaitable.h"
 #include "ext/compat.h"
@@ -30,8 +31,8 @@ typedef struct TaskGroup {
     struct state *state;
     PyObject *loop;
     PyObject *parent;
-    PyObject *tasks;  /* a set */
-    PyObject *errors; /* a list; NULL when finished */
+    struct addresses tasks; /* those that are not done, with a reference to each */
+    PyObject *errors;       /* a list; NULL when finished */
     PyObject *base_error;
     PyObject *on_completed; /* the future that the exit waits for */
     PyObject *on_task_done; /* the done callback of all tasks; NULL when there is none */
@@ -70,10 +71,27 @@ cancel_unless_done(struct state *state, PyObject *task)
     return is_done != 0 ? is_done : iora__future_cancel(state, task, NULL);
 }
 
+/* The tasks, which may change as soon as anything of Python runs. */
+static PyObject *
+list_tasks(const TaskGroup *group)
+{
+    PyObject *const list = PyList_New(0);
+
+    for (size_t i = 0; list != NULL && i < group->tasks.size; i++) {
+        PyObject *const task = group->tasks.entries[i].object;
+
+        if (task != NULL && PyList_Append(list, task) < 0) {
+            Py_DECREF(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
 static int
 abort_tasks(TaskGroup *group)
 {
-    PyObject *const tasks = PySequence_List(group->tasks);
+    PyObject *const tasks = list_tasks(group);
     int rc = 0;
 
     group->is_aborting = true;
@@ -101,13 +119,11 @@ abort_all(TaskGroup *group)
 static int
 report_late_error(TaskGroup *group, PyObject *task, PyObject *exception)
 {
-    PyObject *const message =
-        PyUnicode_FromFormat("Task %R has errored out but its parent task %R is already completed",
-                             task, group->parent);
-    PyObject *const details =
-        message != NULL ? Py_BuildValue("{s:O,s:O,s:O}", "message", message, "exception", exception,
-                                        "task", task)
-                        : NULL;
+    PyObject *const message = PyUnicode_FromFormat(
+        "Task %R has errored out but its parent task %R is already completed", task, group->parent);
+    PyObject *const details = message != NULL ? Py_BuildValue("{s:O,s:O,s:O}", "message", message,
+                                                              "exception", exception, "task", task)
+                                              : NULL;
     PyObject *const result =
         details != NULL
             ? PyObject_CallMethodOneArg(group->loop,
@@ -155,8 +171,9 @@ note_done(TaskGroup *group, PyObject *task)
     int is;
 
     CHECK(iora__forget_awaited_by(group->state, task, group->parent));
-    CHECK(PySet_Discard(group->tasks, task));
-    if (PySet_GET_SIZE(group->tasks) == 0)
+    if (iora__addresses_remove(&group->tasks, task))
+        Py_DECREF(task); /* whoever calls us has another */
+    if (group->tasks.count == 0)
         CHECK(let_exit_go_on(group));
     CHECK(is = iora__future_is_cancelled(group->state, task));
     if (is)
@@ -187,10 +204,10 @@ static PyMethodDef on_task_done_method = {"_on_task_done", on_task_done, METH_O,
 static const char *
 why_no_tasks(const TaskGroup *group)
 {
-    return !group->is_entered                                           ? "has not been entered"
-           : group->is_exiting && PySet_GET_SIZE(group->tasks) == 0 ? "is finished"
-           : group->is_aborting                                         ? "is shutting down"
-                                                                        : NULL;
+    return !group->is_entered                             ? "has not been entered"
+           : group->is_exiting && group->tasks.count == 0 ? "is finished"
+           : group->is_aborting                           ? "is shutting down"
+                                                          : NULL;
 }
 
 static int
@@ -202,7 +219,8 @@ add_task(TaskGroup *group, PyObject *task)
         return -1;
     if (group->context == NULL && (group->context = PyContext_CopyCurrent()) == NULL)
         return -1;
-    CHECK(PySet_Add(group->tasks, task));
+    CHECK(iora__addresses_add(&group->tasks, task, 0));
+    Py_INCREF(task);
     /* Also of one that is done already: what it raised cancels the body only once that has seen the task. */
     return iora__future_add_callback(group->state, task, group->on_task_done, group->context);
 }
@@ -255,7 +273,7 @@ group_cancel(TaskGroup *group, PyObject *unused)
     (void)unused;
     if (!group->is_entered)
         group->cancel_on_enter = true;
-    else if (!(group->is_exiting && PySet_GET_SIZE(group->tasks) == 0) && !group->is_aborting &&
+    else if (!(group->is_exiting && group->tasks.count == 0) && !group->is_aborting &&
              abort_all(group) < 0)
         return NULL;
     Py_RETURN_NONE;
@@ -453,7 +471,7 @@ wait_for_tasks(AwaitableObject *self, PyObject *value, PyObject **out)
     if (self->phase == 1)
         Py_CLEAR(group->on_completed);
     self->phase = 1;
-    if (PySet_GET_SIZE(group->tasks) > 0) {
+    if (group->tasks.count > 0) {
         if (group->on_completed == NULL &&
             (group->on_completed = iora__create_future(group->state, group->loop)) == NULL)
             return fail(group);
@@ -486,9 +504,9 @@ leave_at_once(TaskGroup *group, PyObject *exception, PyObject *cancellation)
 {
     const int rc = finish(group, exception, cancellation);
 
-    return rc < 0                            ? NULL
+    return rc < 0                         ? NULL
            : rc == 0 || exception == NULL ? iora__awaitable_ready(group->state)
-                                             : (PyObject *)iora__awaitable_new(group->state, &left);
+                                          : (PyObject *)iora__awaitable_new(group->state, &left);
 }
 
 static PyObject *
@@ -513,7 +531,7 @@ group_aexit(TaskGroup *group, PyObject *const *args, Py_ssize_t n)
         if (!group->is_aborting && abort_tasks(group) < 0)
             return NULL;
     }
-    if (PySet_GET_SIZE(group->tasks) == 0)
+    if (group->tasks.count == 0)
         return leave_at_once(group, exception, cancellation);
     if ((awaitable = iora__awaitable_new(group->state, &leaving)) == NULL)
         return NULL;
@@ -535,9 +553,8 @@ group_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     if (group == NULL)
         return NULL;
     group->state = iora__state_of(type);
-    group->tasks = PySet_New(NULL);
     group->errors = PyList_New(0);
-    if (group->tasks == NULL || group->errors == NULL)
+    if (group->errors == NULL)
         Py_CLEAR(group);
     return (PyObject *)group;
 }
@@ -557,7 +574,8 @@ group_traverse(TaskGroup *group, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(group));
     Py_VISIT(group->loop);
     Py_VISIT(group->parent);
-    Py_VISIT(group->tasks);
+    for (size_t i = 0; i < group->tasks.size; i++)
+        Py_VISIT(group->tasks.entries[i].object);
     Py_VISIT(group->errors);
     Py_VISIT(group->base_error);
     Py_VISIT(group->on_completed);
@@ -566,14 +584,24 @@ group_traverse(TaskGroup *group, visitproc visit, void *arg)
     return 0;
 }
 
+static void
+drop_tasks(TaskGroup *group)
+{
+    struct addresses tasks = group->tasks;
+
+    group->tasks = (struct addresses){0};
+    for (size_t i = 0; i < tasks.size; i++)
+        Py_XDECREF(tasks.entries[i].object);
+    iora__addresses_free(&tasks);
+}
+
 static int
 group_clear(TaskGroup *group)
 {
     let_go(group);
     Py_CLEAR(group->loop);
     Py_CLEAR(group->on_completed);
-    if (group->tasks != NULL)
-        (void)PySet_Clear(group->tasks);
+    drop_tasks(group);
     return 0;
 }
 
@@ -584,7 +612,6 @@ group_dealloc(TaskGroup *group)
 
     PyObject_GC_UnTrack(group);
     (void)group_clear(group);
-    Py_CLEAR(group->tasks);
     type->tp_free((PyObject *)group);
     Py_DECREF(type);
 }
@@ -593,12 +620,12 @@ group_dealloc(TaskGroup *group)
 static PyObject *
 group_repr(TaskGroup *group)
 {
-    const Py_ssize_t n_tasks = PySet_GET_SIZE(group->tasks);
+    const size_t n_tasks = group->tasks.count;
     const Py_ssize_t n_errors = group->errors != NULL ? PyList_GET_SIZE(group->errors) : 0;
-    PyObject *const tasks = n_tasks > 0 ? PyUnicode_FromFormat(" tasks=%zd", n_tasks)
-                                        : PyUnicode_FromString("");
-    PyObject *const errors = n_errors > 0 ? PyUnicode_FromFormat(" errors=%zd", n_errors)
-                                          : PyUnicode_FromString("");
+    PyObject *const tasks =
+        n_tasks > 0 ? PyUnicode_FromFormat(" tasks=%zu", n_tasks) : PyUnicode_FromString("");
+    PyObject *const errors =
+        n_errors > 0 ? PyUnicode_FromFormat(" errors=%zd", n_errors) : PyUnicode_FromString("");
     PyObject *text = NULL;
 
     if (tasks != NULL && errors != NULL)
@@ -611,8 +638,24 @@ group_repr(TaskGroup *group)
     return text;
 }
 
+/* A copy, as a set. */
+static PyObject *
+get_tasks(TaskGroup *group, void *unused)
+{
+    PyObject *const list = list_tasks(group);
+    PyObject *const set = list != NULL ? PySet_New(list) : NULL;
+
+    (void)unused;
+    Py_XDECREF(list);
+    return set;
+}
+
+static PyGetSetDef group_getset[] = {
+    {"_tasks", (getter)get_tasks, NULL, NULL, NULL},
+    {0},
+};
+
 static PyMemberDef group_members[] = {
-    {"_tasks", T_OBJECT, offsetof(TaskGroup, tasks), READONLY, NULL},
     {"_errors", T_OBJECT, offsetof(TaskGroup, errors), READONLY, NULL},
     {"_loop", T_OBJECT, offsetof(TaskGroup, loop), READONLY, NULL},
     {"_parent_task", T_OBJECT, offsetof(TaskGroup, parent), READONLY, NULL},
@@ -645,22 +688,18 @@ static PyMethodDef group_methods[] = {
 };
 
 static PyType_Slot group_slots[] = {
-    {Py_tp_new, group_new},
-    {Py_tp_init, group_init},
-    {Py_tp_dealloc, group_dealloc},
-    {Py_tp_traverse, group_traverse},
-    {Py_tp_clear, group_clear},
-    {Py_tp_repr, group_repr},
-    {Py_tp_methods, group_methods},
-    {Py_tp_members, group_members},
-    {0},
+    {Py_tp_new, group_new},         {Py_tp_init, group_init},
+    {Py_tp_dealloc, group_dealloc}, {Py_tp_traverse, group_traverse},
+    {Py_tp_clear, group_clear},     {Py_tp_repr, group_repr},
+    {Py_tp_methods, group_methods}, {Py_tp_members, group_members},
+    {Py_tp_getset, group_getset},   {0},
 };
 
 static PyType_Spec group_spec = {
     .name = "iora._c.TaskGroup",
     .basicsize = sizeof(TaskGroup),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags =
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = group_slots,
 };
 

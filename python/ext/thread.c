@@ -75,13 +75,14 @@ to_thread(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *na
     AwaitableObject *awaitable;
 
     if (n < 1) {
-        PyErr_SetString(PyExc_TypeError, "to_thread() missing 1 required positional argument: 'func'");
+        PyErr_SetString(PyExc_TypeError,
+                        "to_thread() missing 1 required positional argument: 'func'");
         return NULL;
     }
     if ((awaitable = iora__awaitable_new(state, &threading)) == NULL)
         return NULL;
-    awaitable->refs[CALL] = n == 1 && names == NULL ? Py_NewRef(args[0])
-                                                    : bind(state, args[0], args + 1, n - 1, names);
+    awaitable->refs[CALL] =
+        n == 1 && names == NULL ? Py_NewRef(args[0]) : bind(state, args[0], args + 1, n - 1, names);
     if (awaitable->refs[CALL] == NULL)
         Py_CLEAR(awaitable);
     return (PyObject *)awaitable;

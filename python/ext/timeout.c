@@ -426,23 +426,18 @@ static PyMethodDef timeout_methods[] = {
 };
 
 static PyType_Slot timeout_slots[] = {
-    {Py_tp_new, timeout_new},
-    {Py_tp_init, timeout_init},
-    {Py_tp_dealloc, timeout_dealloc},
-    {Py_tp_traverse, timeout_traverse},
-    {Py_tp_clear, timeout_clear},
-    {Py_tp_repr, timeout_repr},
-    {Py_tp_methods, timeout_methods},
-    {Py_tp_members, timeout_members},
-    {Py_tp_getset, timeout_getset},
-    {0},
+    {Py_tp_new, timeout_new},         {Py_tp_init, timeout_init},
+    {Py_tp_dealloc, timeout_dealloc}, {Py_tp_traverse, timeout_traverse},
+    {Py_tp_clear, timeout_clear},     {Py_tp_repr, timeout_repr},
+    {Py_tp_methods, timeout_methods}, {Py_tp_members, timeout_members},
+    {Py_tp_getset, timeout_getset},   {0},
 };
 
 static PyType_Spec timeout_spec = {
     .name = "iora._c.Timeout",
     .basicsize = sizeof(Timeout),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags =
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = timeout_slots,
 };
 

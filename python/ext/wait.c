@@ -174,7 +174,12 @@ make_counter(struct state *state, PyObject *loop, Py_ssize_t n, enum when when)
 
 /* ---- what was given -------------------------------------------------------------------------------------- */
 
-enum { FUTURES, TIMEOUT, WHEN, COUNTER }; /* refs; WHEN is an argument, and then the task in the call graph */
+enum {
+    FUTURES,
+    TIMEOUT,
+    WHEN,
+    COUNTER
+}; /* refs; WHEN is an argument, and then the task in the call graph */
 enum { BEGUN, WAITED };
 
 static int
@@ -323,8 +328,7 @@ static enum iora__outcome
 begin_in(AwaitableObject *self, PyObject *loop, enum when when, PyObject **out)
 {
     struct state *const state = self->state;
-    Counter *const counter =
-        make_counter(state, loop, PyList_GET_SIZE(self->refs[FUTURES]), when);
+    Counter *const counter = make_counter(state, loop, PyList_GET_SIZE(self->refs[FUTURES]), when);
 
     if (counter == NULL)
         return IORA__RAISE;
@@ -391,8 +395,8 @@ wait_call(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *na
         return NULL;
     awaitable->refs[FUTURES] = Py_NewRef(given[0]);
     awaitable->refs[TIMEOUT] = Py_NewRef(given[1]);
-    awaitable->refs[WHEN] = given[2] != NULL ? Py_NewRef(given[2])
-                                             : PyUnicode_FromString(when_names[ALL_COMPLETED]);
+    awaitable->refs[WHEN] =
+        given[2] != NULL ? Py_NewRef(given[2]) : PyUnicode_FromString(when_names[ALL_COMPLETED]);
     return (PyObject *)awaitable;
 }
 

@@ -9,7 +9,7 @@ from task_scenarios import IORA, SCENARIOS, trace_of
 
 import iora
 
-RUNS, ROUNDS_MAX = 10, 10
+RUNS, ROUNDS_MAX = 10, 40
 
 
 def measure():
