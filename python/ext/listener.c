@@ -19,7 +19,8 @@
 #include <structmember.h>
 
 typedef struct ListenerObject {
-    PyObject_HEAD LoopObject *loop;
+    PyObject_HEAD
+    LoopObject *loop;
     PyObject *sock;
     PyObject *factory;
     PyObject *server;
@@ -46,9 +47,15 @@ stop(ListenerObject *listener)
     iora__list_remove(&listener->in_loop);
     if (listener->accept._state != IORA__OP_IDLE)
         (void)iora__op_cancel(loop->core, &listener->accept);
-    if (loop->descriptors[listener->fd].transport ==
-        NULL) /* else the socket was closed, and the number is its */
-        iora__sockets_of(loop)->release(loop->core->backend_state, listener->fd);
+    /* A transport that has the number: the socket was closed, and it is no more ours. */
+    if (loop->descriptors[listener->fd].transport == NULL &&
+        !iora__loop_release(loop, listener->fd)) {
+        PyObject *const result = PyObject_CallMethod(listener->sock, "detach", NULL);
+
+        if (result == NULL)
+            PyErr_WriteUnraisable((PyObject *)listener);
+        Py_XDECREF(result);
+    }
     Py_DECREF(listener); /* the caller has another */
 }
 

@@ -273,7 +273,8 @@ iora__transport_flush(TransportObject *transport)
 {
     int rc;
 
-    if (transport->is_sending || transport->owning != IORA__FD_ADOPTED || transport->count == 0)
+    if (transport->is_sending || transport->owning != IORA__FD_ADOPTED || transport->count == 0 ||
+        iora__loop_is_forked(transport->loop->core))
         return;
     do {
         rc = transport->count == 1 ? send_first(transport) : send_several(transport);

@@ -31,7 +31,8 @@
 #include <structmember.h>
 
 typedef struct {
-    PyObject_HEAD struct state *state;
+    PyObject_HEAD
+    struct state *state;
     PyObject *loop;
     PyObject *chunk;    /* NULL, or bytes of which something is left */
     Py_ssize_t start;   /* so much of the chunk was read */
@@ -46,7 +47,8 @@ typedef struct {
 } ReaderObject;
 
 typedef struct {
-    PyObject_HEAD struct state *state;
+    PyObject_HEAD
+    struct state *state;
     PyObject *transport;
     PyObject *protocol;
     PyObject *reader;
@@ -54,7 +56,8 @@ typedef struct {
 } WriterObject;
 
 typedef struct {
-    PyObject_HEAD struct state *state;
+    PyObject_HEAD
+    struct state *state;
     PyObject *reader; /* a weak reference */
     char paused;
     char connection_lost;
@@ -800,7 +803,7 @@ get_reader(ProtocolObject *protocol, void *unused)
 
 /* ---- the types ------------------------------------------------------------------------------------------- */
 
-/* Each has the state behind its header. */
+/* Each has the state behind its header, and with it a reference to the module. */
 static PyObject *
 new_with_state(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
@@ -809,7 +812,7 @@ new_with_state(PyTypeObject *type, PyObject *args, PyObject *keywords)
     (void)args;
     (void)keywords;
     if (self != NULL)
-        ((ReaderObject *)self)->state = iora__state_of(type);
+        ((ReaderObject *)self)->state = PyModule_GetState(Py_NewRef(iora__module_of(type)));
     return self;
 }
 
@@ -817,6 +820,8 @@ static int
 reader_traverse(ReaderObject *reader, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(reader));
+    if (reader->state != NULL)
+        Py_VISIT(reader->state->module);
     Py_VISIT(reader->loop);
     Py_VISIT(reader->waiter);
     Py_VISIT(reader->exception);
@@ -838,9 +843,11 @@ static void
 free_object(PyObject *self)
 {
     PyTypeObject *const type = Py_TYPE(self);
+    PyObject *const module = ((ReaderObject *)self)->state->module;
 
     type->tp_free(self);
     Py_DECREF(type);
+    Py_DECREF(module);
 }
 
 static void
@@ -857,6 +864,8 @@ static int
 writer_traverse(WriterObject *writer, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(writer));
+    if (writer->state != NULL)
+        Py_VISIT(writer->state->module);
     Py_VISIT(writer->transport);
     Py_VISIT(writer->protocol);
     Py_VISIT(writer->reader);
@@ -886,6 +895,8 @@ static int
 protocol_traverse(ProtocolObject *protocol, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(protocol));
+    if (protocol->state != NULL)
+        Py_VISIT(protocol->state->module);
     Py_VISIT(protocol->reader);
     return 0;
 }

@@ -493,7 +493,7 @@ def test_a_forked_child_that_closes_the_loop_takes_nothing_from_its_parent(run, 
             try:
                 asyncio.events._set_running_loop(None)
                 theirs.transport.abort()
-                theirs.transport._connection_lost(None)
+                theirs.transport._call_connection_lost(None)
                 os._exit(0)
             finally:
                 os._exit(1)
