@@ -1,6 +1,6 @@
 """The interpreter's own asyncio tests against iora, and against what is known of them.
 
-    python conform.py RUNNER [--out FOLDER] [--page FILE] [PATTERN...]
+    python conform.py [--out FOLDER] [--page FILE] RUNNER [PATTERN...]
 
 RUNNER is a folder with run_asyncio_tests.py in it, which runs `test.test_asyncio` of this interpreter with
 another loop or package in asyncio's place. It runs twice: with iora's loop alone (mode loop: iora_loop.py),
