@@ -138,10 +138,10 @@ open_core(LoopObject *loop)
 static int
 loop_init(LoopObject *loop, PyObject *args, PyObject *keywords)
 {
-    PyObject *debug;
+    PyObject *debug, *selector; /* asyncio.SelectorEventLoop takes one; we wait in our own way */
     int is_debug, call_at_is_ours;
 
-    if (!PyArg_ParseTuple(args, ":EventLoop") ||
+    if (!PyArg_ParseTuple(args, "|O:EventLoop", &selector) ||
         (keywords != NULL && !PyArg_ValidateKeywordArguments(keywords)))
         return -1;
     if (loop->core != NULL) {

@@ -1,8 +1,11 @@
 """Putting iora's loop in asyncio's place, for programs that cannot be given a loop_factory.
 
 install() rebinds asyncio's names by identity, wherever asyncio itself holds them: in `asyncio` and in its
-submodules, in no other package. What was imported from there before keeps working as it was. Up to 3.13 a
-policy is set besides, which is what `asyncio.get_event_loop()` asks; from 3.14 on there is none to set.
+submodules, in no other package. What was imported from there before keeps working as it was.
+
+Up to 3.13 it is policies that make loops, for asyncio.run() and new_event_loop() too. So there a policy is set,
+and is the default one from then on; a program that sets its own gets the loops of that. From 3.14 on the
+functions themselves are replaced.
 """
 
 import asyncio
@@ -16,16 +19,28 @@ from ._loop import EventLoop, new_event_loop
 # What each names in __all__ takes the place of what asyncio has by that name.
 _IN_PLACE_OF_ASYNCIO = [_locks, _queues, _streams, _tasks]
 
+_HAS_POLICIES = sys.version_info < (3, 14)
+
 _lock = threading.Lock()
 _rebound = []  # (module's dict, name, what was there)
 _policy = []  # the one that was there
 
 
+def _make_policy():
+    class Policy(asyncio.DefaultEventLoopPolicy):
+        """asyncio's own, making loops of iora's."""
+
+        _loop_factory = EventLoop
+
+    return Policy
+
+
 def _replacements():
-    replacements = {
-        id(asyncio.SelectorEventLoop): EventLoop,
-        id(asyncio.new_event_loop): new_event_loop,
-    }
+    replacements = {id(asyncio.SelectorEventLoop): EventLoop}
+    if _HAS_POLICIES:
+        replacements[id(asyncio.DefaultEventLoopPolicy)] = _make_policy()
+    else:
+        replacements[id(asyncio.new_event_loop)] = new_event_loop
     for module in _IN_PLACE_OF_ASYNCIO:
         for name in module.__all__:
             old, new = getattr(asyncio, name, None), getattr(module, name)
@@ -37,15 +52,6 @@ def _replacements():
 def _asyncio_modules():
     return [module for name, module in list(sys.modules.items())
             if module is not None and (name == "asyncio" or name.startswith("asyncio."))]
-
-
-def _make_policy():
-    class Policy(asyncio.DefaultEventLoopPolicy):
-        """asyncio's own, making loops of iora's."""
-
-        _loop_factory = EventLoop
-
-    return Policy()
 
 
 def install():
@@ -61,9 +67,9 @@ def install():
                 if new is not None:
                     _rebound.append((names, name, value))
                     names[name] = new
-        if sys.version_info < (3, 14):
+        if _HAS_POLICIES:
             _policy.append(events.get_event_loop_policy())
-            asyncio.set_event_loop_policy(_make_policy())
+            asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())
 
 
 def uninstall():

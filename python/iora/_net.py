@@ -107,7 +107,7 @@ class Net:
             sock.setblocking(False)
             if local_infos is not None:
                 self._bind_one(sock, local_infos, mine)
-            await self._connect(sock, address)
+            await self.sock_connect(sock, address)
             return sock
         except BaseException as exc:
             if sock is not None:

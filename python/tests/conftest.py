@@ -7,6 +7,7 @@ import os
 import pytest
 
 import iora
+from summary import pytest_addoption, pytest_collection_modifyitems, pytest_unconfigure
 
 
 @pytest.fixture

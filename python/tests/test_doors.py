@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import selectors
 import signal
 import subprocess
 import sys
@@ -48,7 +49,9 @@ def test_install_and_uninstall():
     iora.install()
     try:
         assert asyncio.run(which()) is iora.EventLoop
-        assert asyncio.new_event_loop is iora.new_event_loop
+        loop = asyncio.new_event_loop()
+        assert type(loop) is iora.EventLoop
+        loop.close()
         assert (asyncio.Task, asyncio.Future) == (task, future)
     finally:
         iora.uninstall()
@@ -57,10 +60,39 @@ def test_install_and_uninstall():
     assert asyncio.run(which()) is not iora.EventLoop
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="there are no policies")
+def test_after_install_a_policy_of_the_programs_own_makes_its_loops():
+    stock = asyncio.SelectorEventLoop
+    before = asyncio.get_event_loop_policy()
+    iora.install()
+    try:
+        class Policy(asyncio.DefaultEventLoopPolicy):
+            _loop_factory = stock
+
+        asyncio.set_event_loop_policy(Policy())
+        assert asyncio.run(which()) is stock
+        asyncio.set_event_loop_policy(None)
+        assert asyncio.run(which()) is iora.EventLoop
+    finally:
+        iora.uninstall()
+    assert asyncio.get_event_loop_policy() is before
+
+
+def test_after_install_a_loop_is_made_with_a_selector():
+    iora.install()
+    try:
+        with selectors.DefaultSelector() as selector:
+            loop = asyncio.SelectorEventLoop(selector)
+        assert type(loop) is iora.EventLoop
+        loop.close()
+    finally:
+        iora.uninstall()
+
+
 def test_iora_as_asyncio():
     import iora as ours
-    assert ours.CancelledError is asyncio.CancelledError and ours.Task is asyncio.Task
-    assert ours.sleep is not asyncio.sleep and issubclass(ours.TaskGroup, asyncio.TaskGroup)
+    assert ours.Task is asyncio.Task and ours.CancelledError is asyncio.CancelledError
+    assert ours.sleep is iora.sleep and issubclass(ours.TaskGroup, asyncio.TaskGroup)
     assert "gather" in ours.__all__ and "gather" in dir(ours)
     with pytest.raises(AttributeError):
         ours.no_such_name
@@ -194,6 +226,8 @@ def test_the_module_goes_with_its_last_user():
         for name in [name for name in sys.modules if name.partition(".")[0] == "iora"]:
             del sys.modules[name]
         del iora
+        for kept in "_all_tasks", "_scheduled_tasks":  # asyncio's, until 3.13, and we are in them
+            vars(getattr(asyncio.tasks, kept, asyncio)).pop("add", None)
         gc.collect()
         gc.collect()
         print(module())

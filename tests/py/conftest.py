@@ -6,10 +6,11 @@ them by `./run test`, or alone, once that has built: `/usr/bin/python3 -m pytest
 
 import os
 import subprocess
-from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+
+from summary import pytest_addoption, pytest_collection_modifyitems, pytest_unconfigure
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,32 +21,6 @@ DIALECTS = [
     ("gcc", "c11"), ("gcc", "c17"), ("clang", "c11"), ("clang", "c17"),
     ("g++", "c++11"), ("g++", "c++17"), ("clang++", "c++11"), ("clang++", "c++17"),
 ]
-
-
-# ---- Choosing tests, and the last line ----------------------------------------------------------
-
-def pytest_addoption(parser):
-    parser.addoption("--matching", action="append", default=[], metavar="PATTERN",
-                     help="only tests whose name contains PATTERN (with * or ?: matches it)")
-
-
-def pytest_collection_modifyitems(config, items):
-    patterns = [p if set(p) & set("*?[") else f"*{p}*" for p in config.getoption("--matching")]
-    if patterns:
-        chosen = [item for item in items if any(fnmatch(item.nodeid, p) for p in patterns)]
-        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-        items[:] = chosen
-
-
-def pytest_unconfigure(config):
-    """End with the line that all of iora's test runners end with."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None:
-        return
-    passed, failed, errors, skipped = (len(reporter.stats.get(outcome, ()))
-                                       for outcome in ("passed", "failed", "error", "skipped"))
-    rest = f", {skipped} skipped" if skipped else ""
-    print(f"{passed} passed, {failed + errors} failed{rest}")
 
 
 # ---- Places -------------------------------------------------------------------------------------

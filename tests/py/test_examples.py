@@ -13,17 +13,11 @@ import time
 import pytest
 
 from conftest import ROOT
+from summary import timeless
 
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.c"))
 
-TIME = re.compile(r"\b(\d+(?:\.\d)?) (s|ms)\b")
 LATE_S = 0.5  # how late a busy machine may be
-
-
-def timeless(text):
-    """The text with its times taken out, and these in seconds."""
-    return TIME.sub("...", text), [float(figure) / (1000 if unit == "ms" else 1)
-                                   for figure, unit in TIME.findall(text)]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
