@@ -4,8 +4,17 @@
  * module of its own, also under a GIL of its own (3.12). A free-threaded interpreter is told to keep the GIL.
  */
 #include "ext/attempt.h"
+#include "ext/awaitable.h"
+#include "ext/barrier.h"
+#include "ext/condition.h"
+#include "ext/event.h"
+#include "ext/function.h"
 #include "ext/handle.h"
+#include "ext/listener.h"
+#include "ext/lock.h"
 #include "ext/loop.h"
+#include "ext/queue.h"
+#include "ext/semaphore.h"
 #include "ext/state.h"
 #include "ext/transport.h"
 
@@ -18,10 +27,10 @@ state_of_module(PyObject *module)
 }
 
 /* The first class on the way up that we made knows its module. */
-PyObject *
-iora__module_of(PyTypeObject *type)
+struct state *
+iora__state_of(PyTypeObject *type)
 {
-    return PyType_GetModuleByDef(type, &iora__module);
+    return state_of_module(PyType_GetModuleByDef(type, &iora__module));
 }
 
 struct import {
@@ -49,7 +58,15 @@ static const struct import imports[] = {
     IMPORT("asyncio.protocols", "BufferedProtocol", buffered_protocol),
     IMPORT("asyncio.transports", "Transport", asyncio_transport),
     IMPORT("asyncio.trsock", "TransportSocket", transport_socket),
+    IMPORT("socket", "socket", socket_type),
     IMPORT("weakref", "WeakSet", weak_set),
+    IMPORT("collections", "deque", deque),
+    IMPORT("heapq", "heappush", heappush),
+    IMPORT("heapq", "heappop", heappop),
+    IMPORT("asyncio.exceptions", "CancelledError", cancelled_error),
+    IMPORT("asyncio.exceptions", "BrokenBarrierError", broken_barrier_error),
+    IMPORT("asyncio.queues", "QueueEmpty", queue_empty),
+    IMPORT("asyncio.queues", "QueueFull", queue_full),
 };
 
 struct name {
@@ -76,6 +93,31 @@ static const struct name names[] = {
     NAME(buffer_updated),
     NAME(pause_writing),
     NAME(resume_writing),
+    NAME(_get),
+    NAME(_get_running_loop),
+    NAME(_put),
+    NAME(acquire),
+    NAME(append),
+    NAME(cancel),
+    NAME(cancelled),
+    NAME(close),
+    NAME(create_future),
+    NAME(empty),
+    NAME(full),
+    NAME(get_nowait),
+    NAME(locked),
+    NAME(pop),
+    NAME(popleft),
+    NAME(put_nowait),
+    NAME(qsize),
+    NAME(release),
+    NAME(remove),
+    NAME(throw),
+    NAME(wait),
+    NAME(connection_made),
+    NAME(_start),
+    NAME(_attach),
+    NAME(_detach),
 };
 
 #define FIELD(state, offset) ((PyObject **)(void *)((char *)(state) + (offset)))
@@ -116,23 +158,55 @@ execute(PyObject *module)
 
     if (fill_state(state) < 0 || iora__handle_add_types(module, state) < 0 ||
         iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
-        iora__loop_add_type(module, state) < 0 ||
+        iora__listener_add_type(module, state) < 0 || iora__loop_add_type(module, state) < 0 ||
+        iora__awaitable_add_types(module, state) < 0 ||
+        iora__function_add_type(module, state) < 0 ||
+        iora__event_add_type(module, state) < 0 || iora__lock_add_type(module, state) < 0 ||
+        iora__condition_add_type(module, state) < 0 ||
+        iora__semaphore_add_types(module, state) < 0 ||
+        iora__barrier_add_type(module, state) < 0 || iora__queue_add_types(module, state) < 0 ||
         PyModule_AddType(module, state->handle_type) < 0 ||
         PyModule_AddType(module, state->timer_type) < 0)
         return -1;
     return 0;
 }
 
+/* What else the state holds. */
+#define HELD(field) offsetof(struct state, field)
+
+static const size_t held[] = {
+    HELD(handle_type),
+    HELD(timer_type),
+    HELD(loop_type),
+    HELD(attempt_type),
+    HELD(transport_type),
+    HELD(listener_type),
+    HELD(awaitable_type),
+    HELD(stop_type),
+    HELD(ready),
+    HELD(function_type),
+    HELD(coroutine_mark),
+    HELD(mark_function),
+    HELD(event_type),
+    HELD(lock_type),
+    HELD(condition_type),
+    HELD(semaphore_type),
+    HELD(queue_types[0]),
+    HELD(queue_types[1]),
+    HELD(queue_types[2]),
+    HELD(public_event),
+    HELD(public_lock),
+    HELD(public_condition),
+    HELD(queue_shut_down),
+};
+
 static int
 traverse(PyObject *module, visitproc visit, void *arg)
 {
     struct state *const state = state_of_module(module);
 
-    Py_VISIT(state->handle_type);
-    Py_VISIT(state->timer_type);
-    Py_VISIT(state->loop_type);
-    Py_VISIT(state->attempt_type);
-    Py_VISIT(state->transport_type);
+    for (size_t i = 0; i < COUNT(held); i++)
+        Py_VISIT(*FIELD(state, held[i]));
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_VISIT(*FIELD(state, imports[i].offset));
     return 0;
@@ -143,13 +217,12 @@ clear(PyObject *module)
 {
     struct state *const state = state_of_module(module);
 
+    /* Freeing what was kept asks its type how large its header is. */
+    iora__free_list_clear(state);
+    iora__awaitable_free_list_clear(state);
     state->is_gone = true;
-    iora__free_list_clear(state); /* while there are types to ask how */
-    Py_CLEAR(state->handle_type);
-    Py_CLEAR(state->timer_type);
-    Py_CLEAR(state->loop_type);
-    Py_CLEAR(state->attempt_type);
-    Py_CLEAR(state->transport_type);
+    for (size_t i = 0; i < COUNT(held); i++)
+        Py_CLEAR(*FIELD(state, held[i]));
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_CLEAR(*FIELD(state, imports[i].offset));
     return 0;

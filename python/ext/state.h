@@ -18,6 +18,12 @@ struct free_list {
     int count;
 };
 
+/* What was last found out about a class, and the version of the class it is true of (sync.c). */
+struct plain_class {
+    unsigned version;
+    bool is_plain;
+};
+
 struct state {
     PyTypeObject *handle_type;
     PyTypeObject *timer_type;
@@ -26,6 +32,18 @@ struct state {
     PyTypeObject *transport_type;
     struct free_list handles;
     struct free_list timers;
+    PyTypeObject *awaitable_type; /* awaitable.c */
+    PyTypeObject *stop_type;
+    PyObject *ready;
+    struct free_list awaitables;
+    struct free_list stops;
+    PyTypeObject *function_type; /* function.c */
+    PyObject *coroutine_mark;    /* NULL where there is none */
+    PyObject *mark_function;
+    PyTypeObject *event_type, *lock_type, *condition_type, *semaphore_type; /* the files of these names */
+    PyTypeObject *queue_type, *queue_types[3];
+    PyObject *public_event, *public_lock, *public_condition, *queue_shut_down; /* once needed */
+    struct plain_class plain_lock, plain_semaphore, plain_queues[3];           /* sync.c */
     bool is_gone; /* the module is being torn down: nothing is kept any more */
 
     PyObject *asyncio_handle; /* what ours say they are instances of */
@@ -40,6 +58,8 @@ struct state {
     PyObject *iscoroutine;
     PyObject *iscoroutinefunction;
     PyObject *weak_set;
+    PyObject *deque, *heappush, *heappop;
+    PyObject *cancelled_error, *broken_barrier_error, *invalid_state_error, *queue_empty, *queue_full;
     PyObject *set_result_unless_cancelled; /* asyncio.futures' */
     PyObject *transport_socket;            /* asyncio.trsock's */
     PyObject *buffered_protocol;
@@ -47,6 +67,9 @@ struct state {
     PyObject *str_call_exception_handler, *str_call_at, *str_done, *str_set_result,
         *str_set_exception, *str_Task, *str_connection_lost, *str_data_received, *str_eof_received,
         *str_get_buffer, *str_buffer_updated, *str_pause_writing, *str_resume_writing;
+    PyObject *str__get, *str__get_running_loop, *str__put, *str_acquire, *str_append, *str_cancel, *str_cancelled, *str_close,
+        *str_create_future, *str_empty, *str_full, *str_get_nowait, *str_locked, *str_pop, *str_popleft,
+        *str_put_nowait, *str_qsize, *str_release, *str_remove, *str_throw, *str_wait;
     PyObject *task_keywords; /* ("loop",) */
 };
 

@@ -10,8 +10,11 @@ Everything else that asyncio has is here too, so `import iora as asyncio` works.
 
 import asyncio as _asyncio
 
+from . import _locks, _queues
 from ._install import install, uninstall
+from ._locks import *
 from ._loop import EventLoop, new_event_loop
+from ._queues import *
 
 __version__ = "0.1.0"
 
@@ -31,7 +34,8 @@ def run(main, *, debug=None, loop_factory=None):
         return runner.run(main)
 
 
-_OURS = ["EventLoop", "Runner", "install", "new_event_loop", "run", "uninstall"]
+_OURS = ["EventLoop", "Runner", "install", "new_event_loop", "run", "uninstall",
+         *_locks.__all__, *_queues.__all__]
 __all__ = sorted({*_OURS, *_asyncio.__all__})
 
 

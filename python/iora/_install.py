@@ -10,7 +10,11 @@ import sys
 import threading
 from asyncio import events
 
+from . import _locks, _queues
 from ._loop import EventLoop, new_event_loop
+
+# What each names in __all__ takes the place of what asyncio has by that name.
+_IN_PLACE_OF_ASYNCIO = [_locks, _queues]
 
 _lock = threading.Lock()
 _rebound = []  # (module's dict, name, what was there)
@@ -18,10 +22,16 @@ _policy = []  # the one that was there
 
 
 def _replacements():
-    return {
+    replacements = {
         id(asyncio.SelectorEventLoop): EventLoop,
         id(asyncio.new_event_loop): new_event_loop,
     }
+    for module in _IN_PLACE_OF_ASYNCIO:
+        for name in module.__all__:
+            old, new = getattr(asyncio, name, None), getattr(module, name)
+            if old is not None and old is not new:
+                replacements[id(old)] = new
+    return replacements
 
 
 def _asyncio_modules():

@@ -1,0 +1,36 @@
+/* ext/function.h -- coroutine functions and methods written in C (theory in function.c). */
+#ifndef IORA_EXT_FUNCTION_H
+#define IORA_EXT_FUNCTION_H
+
+#include <Python.h>
+
+struct state;
+
+struct iora__function {
+    const char *name, *qualname;
+    const char *module;    /* asyncio's, whose name it has: "asyncio.tasks" */
+    const char *signature; /* "(self, item)" */
+    const char *doc;
+    /* args[0] of a method is an object of the type that it was added to. */
+    PyObject *(*call)(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *names);
+};
+
+int iora__function_add_type(PyObject *module, struct state *state);
+
+/* Add coroutine functions, up to one without a name, to the module, or as methods to a type that can be changed. */
+int iora__function_add_to_module(PyObject *module, struct state *state,
+                                 const struct iora__function *functions);
+int iora__function_add_to_type(PyTypeObject *type, struct state *state,
+                               const struct iora__function *functions);
+
+/* Put the arguments of a vectorcall in the places of named parameters (the list ends with NULL), which may all be
+ * given by position or by name. What was not given is left as it is; -1 with TypeError if fewer than n_required
+ * were. */
+int iora__take_args(const char *function, const char *const *parameters, Py_ssize_t n_required,
+                    PyObject *const *args, Py_ssize_t n, PyObject *names, PyObject **out);
+
+/* The same for the arguments of __init__. */
+int iora__take_init_args(const char *function, const char *const *parameters, Py_ssize_t n_required,
+                         PyObject *args, PyObject *keywords, PyObject **out);
+
+#endif
