@@ -32,6 +32,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 TIMEOUT_S = 300         # for one run of one row: parking a million tasks can take a minute
 COMPARED = ("ns", "KiB")
+TEXT_COLUMNS = ("row", "unit", "iora", "best peer", "contender", "against", "note")
 
 
 # ---- What there is to run ---------------------------------------------------------------------
@@ -394,7 +395,7 @@ def machine():
 
 def print_table(head, body, colour):
     widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
-    text = {i for i, name in enumerate(head) if name in ("row", "unit", "iora", "best peer")}
+    text = {i for i, name in enumerate(head) if name in TEXT_COLUMNS}
     for cells in [head, *body]:
         padded = [c.ljust(w) if i in text else c.rjust(w)
                   for i, (c, w) in enumerate(zip(cells, widths))]

@@ -8,8 +8,13 @@
  *               has one entry per descriptor, but any number of tasks may wait on one.
  * Names         A look-up that needs the network runs in a lane of threads of its own, so that one
  *               that is stuck delays no other thread's work. Numeric hosts and "localhost" need none.
- * Simulation    A simulated loop knows no real descriptors: these functions answer -ENOTSUP there.
- *               Streams and servers do work in it, over a simulated network.
+ * Simulation    A simulated loop knows no real descriptors: iora_sock_... and iora_fd_... answer -ENOTSUP
+ *               there. Streams and servers do work in it, over a simulated network, on which no host but
+ *               "localhost" has a name: any other is IORA_E_NAME.
+ *
+ * Every function that suspends may also return IORA_E_NO_LOOP and IORA_E_NO_TASK.
+ *
+ * Guide         docs/guide/streams.md
  */
 #ifndef IORA_NET_H
 #define IORA_NET_H
@@ -25,6 +30,7 @@ struct iovec;
 struct msghdr;
 
 /* ---- addresses --------------------------------------------------------------------------------- */
+/* These functions need no loop and may be called in any thread. */
 
 /** An address of any family, as a value: `bytes` holds a struct sockaddr_in or the like of so many bytes.
  *  All zero: no address. */
@@ -60,8 +66,9 @@ IORA_API int iora_address_unix(const char *path, iora_address *out);
  * (streams, any family). *out is a list that the caller gives to freeaddrinfo(3).
  *
  * Returns   0; IORA_E_NAME (there is no such name, or none with such an address), IORA_E_NAME_AGAIN
- *           (the servers did not answer: try later); -EINVAL for a name longer than 253 bytes or with
- *           hints that make no sense; -ENOMEM; -ECANCELED; IORA_E_FORKED.
+ *           (the servers did not answer: try later); -EINVAL for a name longer than 253 bytes, a service
+ *           that there is not, hints that make no sense, or neither host nor service; -ENOMEM; -ECANCELED;
+ *           IORA_E_FORKED; for other hosts also as iora_to_thread().
  * Suspends  unless the host is numeric or "localhost".
  * Cancel    returns at once; the thread that asks goes on by itself and what it finds is dropped.
  */
@@ -78,8 +85,8 @@ IORA_API IORA_MUST_USE int iora_getaddrinfo(const char *host, const char *servic
  *           non-blocking, yours; connect: 0. -EBADF; -ENOTSOCK; -ENOTSUP in a simulated loop;
  *           IORA_E_FORKED; -EBUSY for a stream's; accept and connect: -EINVAL for a socket that lacks
  *           O_NONBLOCK; what the call itself fails with; -ECANCELED.
- * Suspends  until the call can be made without blocking. send returns what the kernel took at once, which
- *           may be less than n.
+ * Suspends  until the call can be made without blocking: not at all if that is now. send returns what the
+ *           kernel took at once, which may be less than n.
  * Cancel    nothing was received, sent or accepted. A connect that was begun goes on in the kernel:
  *           close the socket.
  * Memory    is the caller's, in use until the call returns.
@@ -96,10 +103,10 @@ IORA_API IORA_MUST_USE int iora_sock_connect(int fd, const iora_address *address
  *
  * Where the kernel can do so without blocking (RWF_NOWAIT: pipes, and files whose pages it has), it is
  * asked to; a terminal is read once it is readable. What epoll refuses (regular files, as in `prog < file`)
- * is read by a thread of the loop's pool.
+ * is read and written by a thread of the loop's pool, and a blocking terminal is written to by one.
  *
- * Returns   a count, 0 at the end; -EBADF; -ENOTSUP in a simulated loop; IORA_E_FORKED; what read(2) or
- *           write(2) fail with; -ECANCELED.
+ * Returns   a count, which may be less than n, 0 at the end; -EBADF; -EBUSY for a stream's; -ENOTSUP in a
+ *           simulated loop; IORA_E_FORKED; what read(2) or write(2) fail with, without a SIGPIPE; -ECANCELED.
  * Suspends  until something can be read, or written.
  * Cancel    nothing was read or written. In a pool thread it may have been: then the call returns its
  *           result, and only when the thread has let go of the memory.

@@ -16,9 +16,11 @@
  *     return rc < 0 ? rc : iora_server_stop(server, iora_s(10));
  *
  * Clients    Each is served by a task of its own, which runs serve(client, arg). When it returns the stream
- *            is closed; it may close the stream itself before. A failure is told the loop's error hook and
- *            touches no other client; -ECONNRESET, -EPIPE and IORA_E_INCOMPLETE, which any peer can cause,
- *            are not told.
+ *            is closed; it may close the stream itself before. A failure (what serve returns, or else what that
+ *            close says) is told the loop's error hook and touches no other client; -ECONNRESET, -EPIPE and
+ *            IORA_E_INCOMPLETE, which any peer can cause, are not told, nor is a close in vain at a peer
+ *            that reads nothing. What else is a client's own affair, -ETIMEDOUT of a deadline of yours for
+ *            one, serve turns into 0.
  * Owner      The server belongs to the task that starts it: it is stopped, its clients cancelled and
  *            joined, when that task ends. iora_server_stop() does so before; after either it is gone.
  * Crowds     64 connections at most are accepted before the others get their turn. When the process or
@@ -28,7 +30,10 @@
  *            if it is still the one that was made.
  * Threads    Everything belongs to the loop's thread.
  *
+ * Every function that suspends may also return -ECANCELED, IORA_E_NO_LOOP and IORA_E_NO_TASK.
+ *
  * Examples   examples/09_web_server.c, examples/10_chat.c
+ * Guide      docs/guide/streams.md
  */
 #ifndef IORA_SERVER_H
 #define IORA_SERVER_H
@@ -67,6 +72,7 @@ typedef struct iora_server_options {
  * Returns   0 and the server in *out; -EADDRINUSE, -EADDRNOTAVAIL, -EACCES; what iora_getaddrinfo() says;
  *           -EINVAL for bad options; -EMFILE, -ENFILE, -ENOMEM, IORA_E_STACK_LIMIT.
  * Suspends  for the look-up of a name. Clients are served from when the loop next turns.
+ * Cancel    nothing is left open.
  */
 IORA_API IORA_MUST_USE int iora_start_server(const char *host, uint16_t port, iora_client_fn *serve,
                                              void *arg, const iora_server_options *options,
@@ -95,14 +101,16 @@ IORA_API void iora_server_close_clients(iora_server *server);
 /** Cancel the clients' tasks. Does not suspend. */
 IORA_API void iora_server_abort_clients(iora_server *server);
 
-/** Wait until the server is closed and no client is left. 0 or -ECANCELED. Suspends. */
+/** Wait until the server is closed and no client is left. 0; -ECANCELED, and the server goes on; -EDEADLK in a
+ *  task of the server's own. Suspends. */
 IORA_API int iora_server_wait_closed(iora_server *server);
 
 /**
  * Stop gracefully: close, close the clients, wait for them `grace` at most, abort those that are left, wait
  * for these too. The server is gone afterwards. NULL is allowed.
  *
- * Returns   0; -ETIMEDOUT if clients had to be aborted; -ECANCELED.
+ * Returns   0; -ETIMEDOUT if clients had to be aborted; -ECANCELED; -EDEADLK in a task of the server's own,
+ *           that of a client, which it would wait for: nothing was done then.
  * Suspends. Always completes: cancelled, it aborts at once.
  */
 IORA_API int iora_server_stop(iora_server *server, iora_duration grace);

@@ -18,6 +18,8 @@
  * Ctrl-C        A program that runs by iora_main() and waits for SIGINT decides itself what it does
  *               (iora/task.h).
  * Simulation    A simulated loop hears of real signals; to simulate one, call raise(3).
+ *
+ * Guide         docs/guide/cancellation.md
  */
 #ifndef IORA_SIGNAL_H
 #define IORA_SIGNAL_H
@@ -35,8 +37,8 @@ typedef struct iora_signals {
  * Begin to listen. Does not suspend. The number of signals is `n`; iora_signals_open_of(&s, SIGINT, SIGTERM)
  * counts them itself.
  *
- * Returns 0; -EINVAL for a number that is none or cannot be waited for, or no number at all; -ENOMEM, -EMFILE; IORA_E_NO_LOOP;
- * IORA_E_FORKED. Until it is closed the loop counts as something that can still be woken.
+ * Returns 0; -EINVAL for a number that is none or cannot be waited for, or no number at all; -ENOMEM, -EMFILE;
+ * IORA_E_NO_LOOP; IORA_E_FORKED. Until it is closed the loop counts as something that can still be woken.
  */
 IORA_API IORA_MUST_USE int iora_signals_open(iora_signals *signals, const int *numbers, size_t n);
 #define iora_signals_open_of(signals, ...)                                                         \

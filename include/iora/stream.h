@@ -21,12 +21,15 @@
  *               a stream under them ends their calls with IORA_E_CLOSED.
  * Idle          A stream in which nothing lies has no buffers.
  * Memory        iora_stream_close() frees it, however it went.
- * Threads       Everything belongs to the loop's thread.
+ * Threads       Everything belongs to the loop's thread: in a task of another loop a call says
+ *               IORA_E_WRONG_THREAD.
  * Cancel        No call loses a byte, unless it says so: what was received stays in the stream.
  *
- * Every function that suspends may also return -ECANCELED, IORA_E_NO_LOOP and IORA_E_NO_TASK.
+ * Every function that suspends may also return -ECANCELED, IORA_E_FORKED, IORA_E_NO_LOOP and
+ * IORA_E_NO_TASK: the last two outside of a task.
  *
  * Examples      examples/08_crawler.c, examples/10_chat.c, examples/12_pipeline.c
+ * Guide         docs/guide/streams.md
  */
 #ifndef IORA_STREAM_H
 #define IORA_STREAM_H
@@ -46,8 +49,8 @@ typedef struct iora_connect_options {
     int family;         /* AF_INET or AF_INET6 only; 0: any */
     iora_duration each; /* how long to try one address before the next; default 10 s */
     const iora_address *local; /* bind to this before connecting; may be NULL */
-    size_t line_limit;  /* bytes of the longest line or until-part; default 64 KiB */
-    size_t write_limit; /* bytes of the write buffer; default 64 KiB */
+    size_t line_limit;  /* bytes of the longest line or until-part, 16 to 1 GiB; default 64 KiB */
+    size_t write_limit; /* bytes of the write buffer, 16 to 1 GiB; default 64 KiB */
 } iora_connect_options;
 
 /* clang-format off */
@@ -69,20 +72,23 @@ IORA_API IORA_MUST_USE int iora_open_connection(const char *host, uint16_t port,
                                                 iora_stream **out);
 
 /** The same for a Unix socket's path, or with a leading '@' a name of the abstract namespace. A listener
- *  whose backlog is full is tried again until it has room. -ENOENT, -ECONNREFUSED, -ENAMETOOLONG. */
+ *  whose backlog is full is tried again until it has room, for `each` at most. -ENOENT, -EACCES,
+ *  -ECONNREFUSED, -ETIMEDOUT; -EINVAL for an empty path, -ENAMETOOLONG for one beyond 107 bytes. */
 IORA_API IORA_MUST_USE int iora_open_unix_connection(const char *path,
                                                      const iora_connect_options *options,
                                                      iora_stream **out);
 
-/** Two streams that are connected to each other. Does not suspend. 0; -EMFILE, -ENFILE, -ENOMEM. */
+/** Two streams that are connected to each other, both the caller's to close. Does not suspend. 0; -EMFILE,
+ *  -ENFILE, -ENOMEM, IORA_E_NO_LOOP. */
 IORA_API IORA_MUST_USE int iora_stream_pair(iora_stream **a, iora_stream **b);
 
 /**
  * Make a stream of a descriptor: a connected stream socket, or an end of a pipe. From here on it is the
  * stream's: made non-blocking, closed with it. Does not suspend.
  *
- * Returns 0; -EBADF; -EINVAL for a file that is no stream socket and no pipe; -ENOTSUP in a simulated loop;
- * -ENOMEM. On failure the descriptor stays yours.
+ * Returns 0; -EBADF; -EINVAL for a file that is no stream socket and no pipe, or for bad options; -EBUSY for
+ * one that is a stream's or server's already, or that somebody waits for; -ENOTSUP in a simulated loop;
+ * -ENOMEM; IORA_E_NO_LOOP. On failure the descriptor stays yours.
  */
 IORA_API IORA_MUST_USE int iora_stream_from_fd(int fd, const iora_connect_options *options,
                                                iora_stream **out);
@@ -90,7 +96,7 @@ IORA_API IORA_MUST_USE int iora_stream_from_fd(int fd, const iora_connect_option
 /* ---- reading ------------------------------------------------------------------------------------ */
 
 /**
- * Read what is there, n bytes at most.
+ * Read what is there, n bytes at most (and INT_MAX).
  *
  * Returns   a count; 0 at the end (or for n == 0); -ECONNRESET and other errors of the connection;
  *           -EBUSY while another task reads; IORA_E_CLOSED.
@@ -129,8 +135,9 @@ IORA_API IORA_MUST_USE int iora_read_until(iora_stream *stream, const char *sepa
  *  '\n', and at the end it returns 0. */
 IORA_API IORA_MUST_USE int iora_readline(iora_stream *stream, char **line);
 
-/** Read to the end of the stream, `max` bytes at most: *data is a view. Returns the count; IORA_E_LIMIT if
- *  more than max came, which stays in the stream; as iora_read(). Cancel: what came stays in the stream. */
+/** Read to the end of the stream, `max` bytes at most (and less than 1 GiB): *data is a view. Returns the
+ *  count, 0 for nothing; IORA_E_LIMIT if more than max came, which stays in the stream; as iora_read().
+ *  Suspends until the end has come. Cancel: what came stays in the stream. */
 IORA_API IORA_MUST_USE int iora_read_all(iora_stream *stream, size_t max, char **data);
 
 /** An async generator of lines: iora_for_each(rc, iora_lines, &line, stream) { ... }. Each line is a view,
@@ -158,12 +165,13 @@ IORA_API int iora_write(iora_stream *stream, const void *data, size_t n);
 /** The same for several pieces of memory, as one. -EINVAL for more than 1,024 of them. */
 IORA_API int iora_writev(iora_stream *stream, const struct iovec *pieces, int count);
 
-/** Wait until the kernel has taken all that was written. Returns 0 or as iora_write(). Cancel: the bytes
- *  stay in the buffer and go on. */
+/** Wait until the kernel has taken all that was written. Returns 0 or as iora_write(). Suspends while
+ *  something is buffered. Cancel: the bytes stay in the buffer and go on. */
 IORA_API int iora_flush(iora_stream *stream);
 
 /** Say that nothing more will be written (half-close): the peer reads the end after all that was written,
- *  and this side can still read. Flushes first. 0 or as iora_flush(); -ENOTSUP for a pipe. */
+ *  and this side can still read. Flushes first. 0, also the second time, or as iora_flush(); -ENOTCONN after
+ *  the peer has reset the connection; -ENOTSUP for a pipe. Suspends while something is buffered. Cancel: as iora_flush(), and the end was not said. */
 IORA_API int iora_write_eof(iora_stream *stream);
 
 /* ---- the end -------------------------------------------------------------------------------------- */
@@ -173,17 +181,20 @@ IORA_API int iora_write_eof(iora_stream *stream);
  * memory freed. A task that reads or writes gets IORA_E_CLOSED. NULL is allowed.
  *
  * Returns   0; the error that kept written bytes from being sent (-EPIPE, -ECONNRESET, -ETIMEDOUT for
- *           5 s without an end, IORA_E_TORN); -ECANCELED.
- * Suspends  while something is buffered. Always completes: cancelled, it drops what is buffered.
+ *           5 s without an end, IORA_E_TORN); IORA_E_CLOSED while another task closes it; -ECANCELED.
+ * Suspends  while something is buffered. Always completes: cancelled, it drops what is buffered, and
+ *           outside of a task it does as iora_stream_abort().
  */
 IORA_API int iora_stream_close(iora_stream *stream);
 
-/** Close it without sending what is buffered. Does not suspend, and may be called from a callback. */
+/** Close it without sending what is buffered, and free it. Does not suspend, and may be called from a callback,
+ *  or after its loop has gone. NULL is allowed. */
 IORA_API void iora_stream_abort(iora_stream *stream);
 
 /* ---- what it is ------------------------------------------------------------------------------------ */
 
-/** The address of the other side, and of this one. 0; -ENOTCONN; -ENOTSOCK for a pipe. */
+/** The address of the other side, and of this one. Does not suspend. 0; -ENOTCONN; -ENOTSOCK for a pipe;
+ *  IORA_E_CLOSED. */
 IORA_API int iora_stream_peer(const iora_stream *stream, iora_address *out);
 IORA_API int iora_stream_local(const iora_stream *stream, iora_address *out);
 
@@ -191,7 +202,7 @@ IORA_API int iora_stream_local(const iora_stream *stream, iora_address *out);
  *  descriptor's in a simulated loop. */
 IORA_API int iora_stream_fd(const iora_stream *stream);
 
-/** How many bytes are buffered, received and to be sent. */
+/** How many bytes are buffered: received and not handed out, and still to be sent. */
 IORA_API size_t iora_stream_readable(const iora_stream *stream);
 IORA_API size_t iora_stream_unsent(const iora_stream *stream);
 

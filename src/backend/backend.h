@@ -99,6 +99,9 @@ struct iora__path_claim {
 
 /* What is asked of sockets without waiting. Each returns what the call of that name does, or -errno. */
 struct iora__sockets {
+    /* Whether the hosts that the system can look up are on this network. */
+    bool has_names;
+
     /* New owned descriptors. `type` is SOCK_STREAM or SOCK_DGRAM. */
     int (*socket)(void *state, int family, int type);
     int (*socket_pair)(void *state, int type, int out[2]);
@@ -109,12 +112,14 @@ struct iora__sockets {
     void (*release)(void *state, int fd);
     /* Close an owned descriptor at once: for sockets and pipes, whose close does not wait. */
     void (*close)(void *state, int fd);
+    /* The same in a forked child, where the kernel must not be told of it: what it knows is the parent's. */
+    void (*close_forked)(void *state, int fd);
 
     int (*bind)(void *state, int fd, const struct sockaddr *address, socklen_t length);
-    /* Bind to a path with a mode. A socket that lies there is replaced if nobody listens on it. The claim
-     * is for unbind_path, which unlinks the path if it is still that socket's. */
-    int (*bind_path)(void *state, int fd, const char *path, unsigned mode,
-                     struct iora__path_claim *claim);
+    /* Bind to a path with a mode, and listen. A socket that lies there is replaced if nobody listens on it. The
+     * claim is for unbind_path, which unlinks the path if it is still that socket's. */
+    int (*listen_path)(void *state, int fd, const char *path, unsigned mode, int backlog,
+                       struct iora__path_claim *claim);
     void (*unbind_path)(void *state, const struct iora__path_claim *claim);
     int (*listen)(void *state, int fd, int backlog);
     int (*shutdown)(void *state, int fd, int how);

@@ -24,41 +24,62 @@ accept_one(const struct iora__op *op)
     return rc;
 }
 
-/* Where to receive to: the op's memory, or what its owner gives now. */
+/* Receive into the op's memory, or into what its owner gives now. */
 static int
-find_memory(struct iora__op *op)
+receive(struct iora__op *op, size_t *asked)
 {
-    if (op->_take == NULL)
-        return 0;
-    op->_base = op->_take(op, &op->_size);
-    return op->_base != NULL ? 0 : -ENOMEM;
+    int rc;
+
+    if (op->_take == NULL) {
+        *asked = iora__seam_bytes(op->_size);
+        return iora__sys_recv(op->_fd, op->_base, *asked, (int)op->_detail);
+    }
+    if ((op->_base = op->_take(op, &op->_size)) == NULL)
+        return -ENOMEM;
+    *asked = iora__seam_bytes(op->_size);
+    rc = iora__sys_recv(op->_fd, op->_base, *asked, (int)op->_detail);
+    if (rc == -EAGAIN)
+        (void)op->_take(op, NULL);
+    return rc;
+}
+
+/* The same from what is no socket. */
+static int
+read_file(struct iora__op *op, bool is_ready, size_t *asked)
+{
+    int rc;
+
+    if (op->_take != NULL && (op->_base = op->_take(op, &op->_size)) == NULL)
+        return -ENOMEM;
+    *asked = iora__seam_bytes(op->_size);
+    rc = is_ready ? iora__sys_read(op->_fd, op->_base, *asked)
+                  : iora__sys_read_nowait(op->_fd, op->_base, *asked);
+    if (rc == -EAGAIN && op->_take != NULL)
+        (void)op->_take(op, NULL);
+    return rc;
 }
 
 static int
-move_bytes(struct iora__op *op, bool is_ready, size_t size)
+send_or_write(const struct iora__op *op, bool is_ready, size_t *asked)
 {
-    switch ((enum iora__op_kind)op->_kind) {
-    case IORA__OP_RECV:
-        return iora__sys_recv(op->_fd, op->_base, size, (int)op->_detail);
-    case IORA__OP_SEND:
-        return iora__sys_send(op->_fd, op->_base, size, (int)op->_detail);
-    case IORA__OP_READ:
-        return is_ready ? iora__sys_read(op->_fd, op->_base, size)
-                        : iora__sys_read_nowait(op->_fd, op->_base, size);
-    case IORA__OP_WRITE:
-        return is_ready ? iora__sys_write(op->_fd, op->_base, size)
-                        : iora__sys_write_nowait(op->_fd, op->_base, size);
-    default:
-        return -EINVAL;
-    }
+    *asked = iora__seam_bytes(op->_size);
+    if (op->_kind == IORA__OP_SEND)
+        return iora__sys_send(op->_fd, op->_base, *asked, (int)op->_detail);
+    return is_ready ? iora__sys_write(op->_fd, op->_base, *asked)
+                    : iora__sys_write_nowait(op->_fd, op->_base, *asked);
 }
 
 static int
 perform_once(struct iora__op *op, bool is_ready, size_t *asked)
 {
-    int rc;
-
     switch ((enum iora__op_kind)op->_kind) {
+    case IORA__OP_RECV:
+        return receive(op, asked);
+    case IORA__OP_READ:
+        return read_file(op, is_ready, asked);
+    case IORA__OP_SEND:
+    case IORA__OP_WRITE:
+        return send_or_write(op, is_ready, asked);
     case IORA__OP_ACCEPT:
         return accept_one(op);
     case IORA__OP_CONNECT:
@@ -68,15 +89,8 @@ perform_once(struct iora__op *op, bool is_ready, size_t *asked)
     case IORA__OP_SENDMSG:
         return iora__sys_sendmsg(op->_fd, op->_base, (int)op->_detail);
     default:
-        break;
+        return -EINVAL;
     }
-    if ((rc = find_memory(op)) < 0)
-        return rc;
-    *asked = iora__seam_bytes(op->_size);
-    rc = move_bytes(op, is_ready, *asked);
-    if (rc == -EAGAIN && op->_take != NULL)
-        (void)op->_take(op, NULL);
-    return rc;
 }
 
 int

@@ -16,6 +16,9 @@
  * The loop's own pool and the one for names are made when first needed. Names have one of their own: 64 look-ups
  * that get no answer for a minute shall delay no other job.
  *
+ * A loop that would sleep while a job is pending spins for a moment before (os/spin.h): a job that takes less
+ * than waking the loop does comes back without waking it.
+ *
  * A read or write that cannot be waited for is done by a job that is made around it (a *file job*). The op is
  * pending without being in any list; who cancels it looks for its job.
  *
@@ -24,8 +27,10 @@
 #include "core/lane.h"
 
 #include "os/pool.h"
+#include "os/spin.h"
 #include "sys/alloc.h"
 #include "sys/sys.h"
+#include "sys/thread.h"
 
 enum { NAME_THREADS = 4 };
 
@@ -35,6 +40,8 @@ struct iora__lane {
     iora_pool *pool; /* the loop's own; NULL: none yet */
     iora_pool *names;
     size_t pending; /* jobs that the loop waits for */
+    int64_t
+        spin_ns; /* before it sleeps while jobs are pending; 0: never, there is one processor only */
     struct iora__link files;
 };
 
@@ -62,6 +69,7 @@ make_lane(iora_loop *loop)
     if ((lane = iora__zalloc(sizeof *lane)) == NULL)
         return -ENOMEM;
     iora__list_init(&lane->files);
+    lane->spin_ns = iora__sys_processors() > 1 ? IORA__SPIN_MAX_NS : 0;
     loop->lane = lane;
     return 0;
 }
@@ -120,10 +128,23 @@ iora__lane_free(iora_loop *loop)
     loop->lane = NULL;
 }
 
+static bool
+has_mail(void *loop)
+{
+    return iora__mailbox_has_mail(loop);
+}
+
+void
+iora__lane_spin(iora_loop *loop)
+{
+    if (iora__lane_pending(loop) > 0 && loop->lane->spin_ns > 0)
+        (void)iora__spin(&loop->lane->spin_ns, has_mail, loop);
+}
+
 /* ---- jobs ---------------------------------------------------------------------------------------------- */
 
 /* In a thread. */
-static void
+static bool
 run(struct iora__link *link)
 {
     struct iora__op *const op = iora__container_of(link, struct iora__op, _link);
@@ -131,12 +152,25 @@ run(struct iora__link *link)
     const struct iora__job *const job = job_of(op);
 
     op->_res = job->fn(job->arg);
-    if (__atomic_exchange_n(&op->_detail, FINISHED, __ATOMIC_ACQ_REL) == GIVEN_UP)
-        op->_done(op);
-    else
-        iora__mailbox_return(mailbox, op);
+    if (__atomic_exchange_n(&op->_detail, FINISHED, __ATOMIC_ACQ_REL) != GIVEN_UP)
+        return true;
+    op->_done(op);
+    iora__mailbox_release(mailbox);
+    return false;
+}
+
+/* In a thread. */
+static void
+tell(struct iora__link *link)
+{
+    struct iora__op *const op = iora__container_of(link, struct iora__op, _link);
+    struct iora__mailbox *const mailbox = op->_base;
+
+    iora__mailbox_return(mailbox, op);
     iora__mailbox_release(mailbox);
 }
+
+static const struct iora__pool_work work = {run, tell};
 
 static void
 end_job(iora_loop *loop, const struct iora__job *job)
@@ -157,7 +191,7 @@ submit_job(iora_loop *loop, struct iora__job *job)
     op->_base = iora__mailbox_hold(loop);
     op->_detail = UNDECIDED;
     op->_state = IORA__OP_IN_THREAD;
-    if ((rc = iora__pool_submit(job->pool, &op->_link, run)) < 0) {
+    if ((rc = iora__pool_submit(job->pool, &op->_link, &work)) < 0) {
         op->_state = IORA__OP_IDLE;
         iora__mailbox_release(op->_base);
         return rc;
@@ -264,9 +298,8 @@ submit_file(iora_loop *loop, struct iora__op *op)
     if (file == NULL)
         return -ENOMEM;
     file->op = op;
-    file->job = (struct iora__job){.op = {._done = file_done, ._kind = IORA__OP_WORK},
-                                   .fn = read_or_write,
-                                   .arg = op};
+    file->job = (struct iora__job){
+        .op = {._done = file_done, ._kind = IORA__OP_WORK}, .fn = read_or_write, .arg = op};
     if ((rc = take_memory(op)) < 0 || (rc = submit_job(loop, &file->job)) < 0) {
         iora__free(file);
         return rc;

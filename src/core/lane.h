@@ -31,6 +31,9 @@ bool iora__lane_give_up(iora_loop *loop, struct iora__job *job, void (*gone)(str
 /* The pool for looking up names, made at the first call. */
 int iora__lane_names_pool(iora_loop *loop, struct iora_pool **out);
 
+/* Before the loop sleeps: spin for a moment if a job may come back in it. */
+void iora__lane_spin(iora_loop *loop);
+
 /* How many jobs are pending. */
 size_t iora__lane_pending(const iora_loop *loop);
 

@@ -113,7 +113,7 @@ check_options(const iora_loop_options *options)
 static bool
 environment_says_debug(void)
 {
-    const char *const value = getenv("IORA_DEBUG");
+    const char *const value = secure_getenv("IORA_DEBUG"); /* not for who runs with rights of others */
 
     return value != NULL && value[0] != '\0' && strcmp(value, "0") != 0;
 }
@@ -327,16 +327,19 @@ is_ready(const iora_loop *loop)
     return loop->guest != NULL && loop->guest->is_ready((iora_loop *)loop, loop->guest->arg);
 }
 
-/* Wait, unless mail has come: from here on senders wake us, until we look ourselves again. */
+/* Wait, unless mail has come: from here on senders wake us, until we look ourselves again. What came before
+ * woke nobody, and the poll is left out if nothing else is awaited. */
 static int
 block(iora_loop *loop, int64_t until_ns)
 {
-    int rc;
+    int rc = 0;
 
+    iora__lane_spin(loop);
     iora__mailbox_expect_wake(loop, true);
-    if (iora__mailbox_has_mail(loop))
-        until_ns = INT64_MIN;
-    rc = loop->backend->wait(loop->backend_state, until_ns);
+    if (!iora__mailbox_has_mail(loop))
+        rc = loop->backend->wait(loop->backend_state, until_ns);
+    else if (loop->backend->is_awaiting(loop->backend_state))
+        rc = loop->backend->wait(loop->backend_state, INT64_MIN);
     iora__mailbox_expect_wake(loop, false);
     return rc;
 }

@@ -118,8 +118,10 @@ iora__mailbox_note_thread(iora_loop *loop)
 void
 iora__mailbox_expect_wake(iora_loop *loop, bool expected)
 {
+    /* That they need not may be seen late: a wake too many. That they must is to be seen before we look. */
     if (loop->mailbox != NULL)
-        atomic_store(&loop->mailbox->wake_wanted, expected);
+        atomic_store_explicit(&loop->mailbox->wake_wanted, expected,
+                              expected ? memory_order_seq_cst : memory_order_relaxed);
 }
 
 void

@@ -69,7 +69,8 @@ format_unix(const iora_address *address, char *text, size_t size)
     path[length] = '\0';
     if (path[0] != '\0')
         length = strlen(path);
-    for (size_t i = 0; i < length; i++) { /* an abstract name may have any bytes: as the kernel shows it */
+    for (size_t i = 0; i < length;
+         i++) { /* an abstract name may have any bytes: as the kernel shows it */
         if (path[i] == '\0')
             path[i] = '@';
     }

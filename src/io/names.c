@@ -58,8 +58,11 @@ iora_getaddrinfo(const char *host, const char *service, const struct addrinfo *h
     int rc;
 
     if ((rc = iora__enter(task)) < 0 ||
-        (rc = iora__resolve_here(host, service, hints, out)) != IORA__RESOLVE_ASK ||
-        (rc = iora__lane_names_pool(task->loop, &pool)) < 0)
+        (rc = iora__resolve_here(host, service, hints, out)) != IORA__RESOLVE_ASK)
+        return rc;
+    if (!task->loop->backend->sockets->has_names)
+        return IORA_E_NAME;
+    if ((rc = iora__lane_names_pool(task->loop, &pool)) < 0)
         return rc;
     make_lookup(&lookup, host, service, hints);
     if ((rc = iora_to_thread_owned(pool, look_up, &lookup, sizeof lookup, drop)) == 0)

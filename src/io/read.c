@@ -86,6 +86,18 @@ received(iora_stream *stream, const struct iora__task *task, int rc)
     return rc;
 }
 
+/* Before each part of a call that needs several: others may have had their turn, in which the task was cancelled
+ * or the stream closed. And they get it, however fast the peer is. */
+static int
+go_on(const iora_stream *stream, struct iora__task *task)
+{
+    const int rc = iora__enter(task);
+
+    if (rc < 0)
+        return rc;
+    return stream->state == IORA__STREAM_OPEN ? 0 : IORA_E_CLOSED;
+}
+
 /* Receive with the op as it is prepared: a count, 0 at the end, or an error. */
 static int
 receive(iora_stream *stream, struct iora__task *task, void *base, size_t size,
@@ -126,6 +138,8 @@ fill(iora_stream *stream, struct iora__task *task, size_t limit)
 {
     int rc;
 
+    if ((rc = go_on(stream, task)) < 0)
+        return rc;
     stream->in_limit = (uint32_t)limit;
     rc = receive(stream, task, NULL, 0, take_room);
     if (rc <= 0) {
@@ -205,9 +219,11 @@ read_directly(iora_stream *stream, struct iora__task *task, char *data, size_t n
     stream->count = take_bytes(stream, data, n);
     while (stream->count < n) {
         const size_t left = n - stream->count;
-        const int rc =
-            receive(stream, task, data + stream->count, left < INT_MAX ? left : INT_MAX, NULL);
+        int rc;
 
+        if ((rc = go_on(stream, task)) < 0)
+            return rc;
+        rc = receive(stream, task, data + stream->count, left < INT_MAX ? left : INT_MAX, NULL);
         if (rc <= 0)
             return rc < 0 ? rc : IORA_E_INCOMPLETE;
         stream->count += (size_t)rc;

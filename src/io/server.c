@@ -34,6 +34,7 @@
 enum {
     BACKLOG_DEFAULT = 4096,
     ACCEPTS_IN_A_ROW = 64,
+    PORTS_TRIED = 16,
     MODE_DEFAULT = 0600,
     TOLD_EVERY_NS = 1000 * 1000 * 1000
 };
@@ -63,8 +64,8 @@ struct iora_server {
     void *arg;
     iora_server_options options;
     bool is_closed;
-    bool draining;
-    unsigned aborts;  /* how often all clients were cancelled */
+    unsigned drains;  /* how often all clients were told to end */
+    unsigned aborts;  /* how often they were cancelled */
     int64_t told_ns; /* when the log hook was last told of a pause */
     struct iora__link clients; /* that have begun */
     size_t client_count;       /* those that have not, too */
@@ -102,14 +103,14 @@ static void
 count_client_out(iora_server *server)
 {
     server->client_count--;
-    if (server->fewer._first != NULL)
-        iora__waiter_grant(server->fewer._first, 0);
+    iora__waitq_grant_all(&server->fewer, 0); /* all look again: the first may find nobody at his address */
     tell_if_gone(server);
 }
 
-/* A client's task. It owns the connection from before its first suspension. */
+/* A client's task. It owns the connection from before its first suspension. What was said to all clients since it
+ * was started, it has not heard. */
 static int
-serve_client(iora_server *server, int fd, unsigned aborts)
+serve_client(iora_server *server, int fd, unsigned drains, unsigned aborts)
 {
     struct client client = {.task = iora_current()};
     int rc, closed;
@@ -123,17 +124,17 @@ serve_client(iora_server *server, int fd, unsigned aborts)
         iora__fd_close(server->loop, fd);
     } else {
         client.stream->holder = &client.stream;
-        client.stream->drained = server->draining;
+        client.stream->drained = drains != server->drains;
         rc = server->serve(client.stream, server->arg);
         closed = iora_stream_close(client.stream);
-        if (rc >= 0 && closed != -ECANCELED)
+        if (rc >= 0 && closed != -ECANCELED && closed != -ETIMEDOUT) /* a peer that reads nothing */
             rc = closed;
     }
     iora__list_remove(&client.in_server);
     count_client_out(server);
     return is_any_peers_fault(rc) ? 0 : rc;
 }
-IORA_ASYNC(serve_client, iora_server *, int, unsigned);
+IORA_ASYNC(serve_client, iora_server *, int, unsigned, unsigned);
 
 /* ---- accepting ---------------------------------------------------------------------------------------------- */
 
@@ -178,22 +179,46 @@ static const struct iora__wait_class accepting = {.what = "connections, descript
 static const struct iora__wait_class waiting_for_fewer = {.what = "a client fewer",
                                                           .cancel = iora__wait_cancel};
 
+static bool
+is_full(const iora_server *server)
+{
+    const size_t max = server->options.max_clients;
+
+    return max != 0 && server->client_count >= max;
+}
+
+/* Looks at the scope first and, having waited, again. */
+static int
+wait_for_fewer(iora_server *server, struct iora__task *task)
+{
+    int rc;
+
+    while ((rc = iora__enter(task)) == 0 && is_full(server)) {
+        iora__waitq_push(&server->fewer, iora__wait_begin(task, &waiting_for_fewer, server, NULL));
+        if ((rc = iora__park(task)) < 0)
+            break;
+    }
+    return rc;
+}
+
+/* Accept a connection that may be served now. While this acceptor waited for it, others may have taken the last
+ * place: then it waits here, accepted, as it would in the backlog. */
 static int
 accept_one(struct listener *listener, struct iora__task *task)
 {
     iora_server *const server = listener->server;
-    const size_t max = server->options.max_clients;
-    int rc;
+    int fd, rc;
 
-    if ((rc = iora__enter(task)) < 0)
+    if ((rc = wait_for_fewer(server, task)) < 0)
         return rc;
-    while (max != 0 && server->client_count >= max) {
-        iora__waitq_push(&server->fewer, iora__wait_begin(task, &waiting_for_fewer, server, NULL));
-        if ((rc = iora__park(task)) < 0)
-            return rc;
-    }
     task->u.op = (struct iora__op){._fd = listener->fd, ._kind = IORA__OP_ACCEPT};
-    return iora__op_await(task, &accepting, NULL);
+    if ((fd = iora__op_await(task, &accepting, NULL)) < 0)
+        return fd;
+    if (is_full(server) && (rc = wait_for_fewer(server, task)) < 0) {
+        iora__fd_close(server->loop, fd);
+        return rc;
+    }
+    return fd;
 }
 
 static int
@@ -209,12 +234,12 @@ start_client(iora_server *server, int fd)
     if (iora__address_family(&server->listeners[0].address) != AF_UNIX)
         (void)iora__no_delay(server->loop, fd); /* a peer that has gone already is told by the first read */
     task = IORA__START(IORA__GO_GROUP, server->group, server->options.stack_size, serve_client,
-                       server, fd, server->aborts);
+                       server, fd, server->drains, server->aborts);
     if ((rc = iora_task_error(task)) < 0)
         iora__fd_close(server->loop, fd);
     else
         server->client_count++;
-    return rc;
+    return rc == IORA_E_CLOSED ? -ECANCELED : rc; /* the group is ending, and the acceptor with it */
 }
 
 /* Wait for the system to have again what it lacked: twice as long each time. */
@@ -234,7 +259,8 @@ accept_all(struct listener *listener)
     iora_server *const server = listener->server;
     struct iora__task *const task = iora__self();
     iora_duration next_pause = PAUSE_MIN;
-    int rc = 0, in_a_row = 0;
+    unsigned in_a_row = 0;
+    int rc = 0;
 
     while (rc != -ECANCELED) {
         rc = accept_one(listener, task);
@@ -352,7 +378,7 @@ make_server(iora_client_fn *serve, void *arg, const iora_server_options *options
     struct iora__io *io;
 
     if (loop == NULL || iora__self() == NULL)
-        return iora__enter_slowly(NULL);
+        return loop == NULL ? IORA_E_NO_LOOP : IORA_E_NO_TASK;
     if (options == NULL)
         options = &defaults;
     if (serve == NULL || check_options(options) < 0)
@@ -397,16 +423,17 @@ start(iora_server *server, int rc, iora_server **out)
     return 0;
 }
 
-/* Listen on a bound socket, which is the server's if that worked. */
+/* Listen on a bound socket (that of a claim does so already), which is the server's if that worked. */
 static int
 add_listener(iora_server *server, int fd, const struct iora__path_claim *claim)
 {
     struct listener *const listener = &server->listeners[server->listener_count];
     const struct iora__sockets *const sockets = server->loop->backend->sockets;
     socklen_t length = sizeof listener->address.bytes;
-    int rc;
+    int rc = 0;
 
-    rc = sockets->listen(server->loop->backend_state, fd, server->options.backlog);
+    if (claim == NULL)
+        rc = sockets->listen(server->loop->backend_state, fd, server->options.backlog);
     if (rc == 0)
         rc = sockets->name(server->loop->backend_state, fd, false,
                            (struct sockaddr *)listener->address.bytes, &length);
@@ -496,6 +523,21 @@ listen_on_all(iora_server *server, const struct addrinfo *list)
     return rc;
 }
 
+/* The same; where the kernel chose a port for the first address that somebody has at another, once more. */
+static int
+listen_on_a_list(iora_server *server, const struct addrinfo *list, bool may_choose)
+{
+    int rc = listen_on_all(server, list);
+
+    for (int i = 1; i < PORTS_TRIED && rc == -EADDRINUSE && may_choose; i++) {
+        for (size_t at = 0; at < server->listener_count; at++)
+            close_listener(&server->listeners[at]);
+        server->listener_count = 0;
+        rc = listen_on_all(server, list);
+    }
+    return rc;
+}
+
 static size_t
 length_of(const struct addrinfo *list)
 {
@@ -522,7 +564,7 @@ iora_start_server(const char *host, uint16_t port, iora_client_fn *serve, void *
     if ((rc = iora_getaddrinfo(host, service, &hints, &list)) < 0)
         return rc;
     if ((rc = make_server(serve, arg, options, length_of(list), &server)) == 0)
-        rc = start(server, listen_on_all(server, list), out);
+        rc = start(server, listen_on_a_list(server, list, port == 0), out);
     freeaddrinfo(list);
     return rc;
 }
@@ -542,7 +584,8 @@ listen_on_path(iora_server *server, const char *path)
         return listen_on_address(server, &address);
     if ((fd = sockets->socket(server->loop->backend_state, AF_UNIX, SOCK_STREAM)) < 0)
         return fd;
-    if ((rc = sockets->bind_path(server->loop->backend_state, fd, path, mode, &claim)) < 0)
+    if ((rc = sockets->listen_path(server->loop->backend_state, fd, path, mode,
+                                   server->options.backlog, &claim)) < 0)
         goto fail_fd;
     if ((rc = add_listener(server, fd, &claim)) < 0)
         goto fail_path;
@@ -598,7 +641,13 @@ iora_start_server_on(int fd, iora_client_fn *serve, void *arg, const iora_server
         sockets->release(server->loop->backend_state, fd);
         goto fail_server;
     }
-    return start(server, 0, out);
+    if ((rc = start_supervisor(server)) < 0) {
+        if (server->listeners[0].fd >= 0)
+            sockets->release(server->loop->backend_state, fd);
+        goto fail_server;
+    }
+    *out = server;
+    return 0;
 
 fail_server:
     free_server(server);
@@ -627,7 +676,7 @@ iora_server_close(iora_server *server)
 void
 iora_server_close_clients(iora_server *server)
 {
-    server->draining = true;
+    server->drains++;
     for (struct iora__link *at = server->clients._next; at != &server->clients; at = at->_next) {
         const struct client *const client = iora__container_of(at, struct client, in_server);
 
@@ -663,13 +712,17 @@ wait_closed(iora_server *server, struct iora__task *task, const struct iora__wai
     return iora__park(task);
 }
 
-int
-iora_server_wait_closed(iora_server *server)
+/* Let those who are left be served to their end. An acceptor that is still about to end is nobody's concern. */
+static int
+wait_for_clients(iora_server *server, struct iora__task *task)
 {
-    struct iora__task *const task = iora__self();
-    const int rc = iora__enter(task);
+    int rc;
 
-    return rc < 0 ? rc : wait_closed(server, task, &waiting_for_clients);
+    if (server->client_count == 0)
+        return 0;
+    if ((rc = iora__enter(task)) < 0)
+        return rc;
+    return wait_closed(server, task, &waiting_for_clients);
 }
 
 /* Whether the task is one of the server's own, which cannot wait for itself to end. */
@@ -681,6 +734,17 @@ is_inside(const struct iora__task *task, const iora_server *server)
             return true;
     }
     return false;
+}
+
+int
+iora_server_wait_closed(iora_server *server)
+{
+    struct iora__task *const task = iora__self();
+    const int rc = iora__enter(task);
+
+    if (rc < 0)
+        return rc;
+    return is_inside(task, server) ? -EDEADLK : wait_closed(server, task, &waiting_for_clients);
 }
 
 int
@@ -698,12 +762,10 @@ iora_server_stop(iora_server *server, iora_duration grace)
     iora__seam_moment(IORA__MOMENT_ENTER, task);
     iora_server_close(server);
     iora_server_close_clients(server);
-    rc = task->cancelled ? -ECANCELED
-                         : iora_wait_for(wait_closed(server, task, &waiting_for_clients), grace);
-    if (rc < 0) {
+    rc = task->cancelled ? -ECANCELED : iora_wait_for(wait_for_clients(server, task), grace);
+    if (rc < 0)
         iora_server_abort_clients(server);
-        (void)wait_closed(server, task, &clients_end);
-    }
+    (void)wait_closed(server, task, &clients_end);
     iora_event_set(&server->stop);
     (void)iora_await(server->supervisor);
     free_server(server);

@@ -27,7 +27,8 @@ static const iora_duration FLUSH_FOR = IORA_S(5);
 
 /* ---- a loop's streams ------------------------------------------------------------------------------ */
 
-/* Whoever still has a stream when its loop goes can do nothing with it but close it. */
+/* Whoever still has a stream when its loop goes can do nothing with it but close it. One that was closed before
+ * and waited for its op to end is nobody's. */
 static void
 io_free(struct iora__io *io)
 {
@@ -39,7 +40,12 @@ io_free(struct iora__io *io)
         iora__window_free(&stream->in, &io->windows);
         iora__ring_free(&stream->out);
         stream->loop = NULL; /* the backend closes the descriptor */
-        stream->state = IORA__STREAM_SHUT;
+        stream->view = 0;
+        stream->has_nul = false;
+        if (stream->state != IORA__STREAM_OPEN)
+            iora__free(stream);
+        else
+            stream->state = IORA__STREAM_SHUT;
     }
     iora__servers_free(io);
     iora__window_pool_free(&io->windows);
@@ -165,22 +171,6 @@ fail_adopted:
 
 /* ---- calls ------------------------------------------------------------------------------------------- */
 
-int
-iora__stream_enter(iora_stream *stream, struct iora__task *task, struct iora__task **side)
-{
-    const int rc = iora__enter(task);
-
-    if (rc < 0)
-        return rc;
-    if (stream->state != IORA__STREAM_OPEN)
-        return IORA_E_CLOSED;
-    if (*side != NULL)
-        return -EBUSY;
-    *side = task;
-    stream->users++;
-    return 0;
-}
-
 /* Close the descriptor once nothing is pending on it (3), free the stream once nobody is in it (2). */
 void
 iora__stream_settle(iora_stream *stream)
@@ -199,16 +189,6 @@ iora__stream_settle(iora_stream *stream)
     iora__ring_free(&stream->out);
     iora__list_remove(&stream->in_loop);
     iora__free(stream);
-}
-
-void
-iora__stream_leave(iora_stream *stream, struct iora__task **side)
-{
-    *side = NULL;
-    stream->users--;
-    if (stream->state == IORA__STREAM_OPEN)
-        return;
-    iora__stream_settle(stream);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------- */
@@ -295,6 +275,8 @@ iora_stream_close(iora_stream *stream)
     rc = flush_at_the_end(stream, task);
     shut(stream);
     wait_closed(stream, task);
+    if (rc == 0)
+        rc = stream->write_error; /* of a write that the close has torn */
     stream->users--;
     iora__stream_settle(stream);
     return was_cancelled ? -ECANCELED : rc;

@@ -65,15 +65,47 @@ int iora__stream_check_limits(size_t line_limit, size_t write_limit);
 static inline void
 iora__fd_close(iora_loop *loop, int fd)
 {
-    loop->backend->sockets->close(loop->backend_state, fd);
-}
+    const struct iora__sockets *const sockets = loop->backend->sockets;
 
-/* A call begins: 0, or the code to return. It ends: the stream may be gone then. */
-int iora__stream_enter(iora_stream *stream, struct iora__task *task, struct iora__task **side);
-void iora__stream_leave(iora_stream *stream, struct iora__task **side);
+    (iora__loop_is_forked(loop) ? sockets->close_forked : sockets->close)(loop->backend_state, fd);
+}
 
 /* Something that kept a stream from being closed or freed is over: it may be gone afterwards. */
 void iora__stream_settle(iora_stream *stream);
+
+/* write.c: wake who waits for room that there is now, or for what never comes. */
+void iora__stream_tell_writers(iora_stream *stream);
+
+/* A call begins: 0, or the code to return. */
+static inline int
+iora__stream_enter(iora_stream *stream, struct iora__task *task, struct iora__task **side)
+{
+    const int rc = iora__enter(task);
+
+    if (rc < 0)
+        return rc;
+    if (stream->state != IORA__STREAM_OPEN)
+        return IORA_E_CLOSED;
+    if (stream->loop != task->loop)
+        return IORA_E_WRONG_THREAD;
+    if (*side != NULL)
+        return -EBUSY;
+    *side = task;
+    stream->users++;
+    return 0;
+}
+
+/* It ends: the stream may be gone then. */
+static inline void
+iora__stream_leave(iora_stream *stream, struct iora__task **side)
+{
+    *side = NULL;
+    stream->users--;
+    if (__builtin_expect(stream->state == IORA__STREAM_OPEN, 1))
+        return;
+    iora__stream_tell_writers(stream);
+    iora__stream_settle(stream);
+}
 
 /* server.c: those that were not stopped; their tasks have ended. */
 void iora__servers_free(struct iora__io *io);
@@ -83,7 +115,5 @@ void iora__stream_drain(iora_stream *stream);
 
 /* write.c: wait until the ring has room for n bytes (with the ring empty: for everything). */
 int iora__stream_wait_room(iora_stream *stream, struct iora__task *task, size_t n);
-/* write.c: wake who waits for room that there is now, or for what never comes. */
-void iora__stream_tell_writers(iora_stream *stream);
 
 #endif

@@ -17,9 +17,9 @@
  * its child, so that all f has started has ended before the thread goes on. The thread sleeps on a word of the call,
  * which lies in its frame; whoever sets it touches the call no more.
  */
+#include "sys/thread.h"
 #include "core/lane.h"
 #include "sys/alloc.h"
-#include "sys/thread.h"
 #include "task/task.h"
 
 #include <string.h>
@@ -155,8 +155,7 @@ iora_to_thread_owned(iora_pool *pool, iora_thread_fn *fn, void *data, size_t siz
 
     if ((rc = iora__enter(task)) < 0)
         return rc;
-    if (size > PTRDIFF_MAX - sizeof *owned ||
-        (owned = iora__alloc(sizeof *owned + size)) == NULL)
+    if (size > PTRDIFF_MAX - sizeof *owned || (owned = iora__alloc(sizeof *owned + size)) == NULL)
         return -ENOMEM;
     make_call(&owned->call, pool, fn, owned->copy, NULL);
     owned->drop = drop;

@@ -133,6 +133,17 @@ iora__stream_wait_room(iora_stream *stream, struct iora__task *task, size_t n)
     return iora__park(task);
 }
 
+/* The same for a call: it finds the stream open, or says that it is not. */
+static int
+wait_open(iora_stream *stream, struct iora__task *task, size_t n)
+{
+    const int rc = iora__stream_wait_room(stream, task, n);
+
+    const bool is_closed = stream->state != IORA__STREAM_OPEN;
+
+    return is_closed && (rc == 0 || (rc == -ECANCELED && !task->cancelled)) ? IORA_E_CLOSED : rc;
+}
+
 /* ---- the caller's pieces ------------------------------------------------------------------------------------- */
 
 /* What is left of the memory that the caller gave. */
@@ -182,8 +193,8 @@ send_first(iora_stream *stream, struct iora__task *task, const struct pieces *pi
     return await_op(stream, task);
 }
 
-/* The same of many pieces, by one call. */
-static int
+/* The same of many pieces, by one call. Apart, so that a write of one piece has a small frame. */
+static IORA__SLOW int
 send_gathered(iora_stream *stream, struct iora__task *task, const struct pieces *pieces,
               uint8_t flags)
 {
@@ -257,17 +268,16 @@ write_through(iora_stream *stream, struct iora__task *task, struct pieces *piece
     if (rc == -EAGAIN)
         rc = 0;
     while (rc == 0 && pieces->left > 0) {
+        if (stream->state != IORA__STREAM_OPEN) {
+            rc = IORA_E_CLOSED;
+            break;
+        }
         if (may_buffer && pieces->left <= stream->write_limit) {
             if (buffer_rest(stream, pieces) == 0)
                 return 0;
             may_buffer = false;
         }
-        if (task->cancelled)
-            rc = -ECANCELED;
-        else if (stream->state != IORA__STREAM_OPEN)
-            rc = IORA_E_CLOSED;
-        else
-            rc = send_once(stream, task, pieces, 0, &has_sent);
+        rc = task->cancelled ? -ECANCELED : send_once(stream, task, pieces, 0, &has_sent);
     }
     if (rc < 0 && has_sent)
         return torn(stream, rc);
@@ -284,9 +294,9 @@ write_pieces(iora_stream *stream, struct iora__task *task, struct pieces *pieces
 
     if (stream->wrote_end)
         return -EPIPE;
-    rc = iora__stream_wait_room(stream, task, pieces->left < limit ? pieces->left : limit);
+    rc = wait_open(stream, task, pieces->left < limit ? pieces->left : limit);
     if (rc < 0)
-        return rc == -ECANCELED && !task->cancelled ? IORA_E_CLOSED : rc;
+        return rc;
     if (pieces->left == 0)
         return 0;
     return stream->out.size == 0 ? write_through(stream, task, pieces)
@@ -304,10 +314,13 @@ iora_writev(iora_stream *stream, const struct iovec *vector, int count)
 
     if (count < 0 || count > PIECES_MAX)
         return -EINVAL;
+    for (int i = 0; i < count; i++) {
+        if (vector[i].iov_len > SSIZE_MAX - pieces.left)
+            return -EINVAL; /* as writev(2) says */
+        pieces.left += vector[i].iov_len;
+    }
     if ((rc = iora__stream_enter(stream, task, &stream->writer)) < 0)
         return rc;
-    for (int i = 0; i < count; i++)
-        pieces.left += vector[i].iov_len;
     advance(&pieces, 0); /* past empty ones */
     rc = write_pieces(stream, task, &pieces);
     iora__stream_leave(stream, &stream->writer);
@@ -317,17 +330,18 @@ iora_writev(iora_stream *stream, const struct iovec *vector, int count)
 int
 iora_write(iora_stream *stream, const void *data, size_t n)
 {
+    struct iora__task *const task = iora__self();
     const struct iovec piece = {(void *)data, n};
+    struct pieces pieces = {.at = &piece, .count = 1, .left = n};
+    int rc;
 
-    return iora_writev(stream, &piece, 1);
-}
-
-static int
-flush(iora_stream *stream, struct iora__task *task)
-{
-    const int rc = iora__stream_wait_room(stream, task, stream->write_limit);
-
-    return rc == -ECANCELED && !task->cancelled ? IORA_E_CLOSED : rc;
+    if (n > SSIZE_MAX)
+        return -EINVAL;
+    if ((rc = iora__stream_enter(stream, task, &stream->writer)) < 0)
+        return rc;
+    rc = write_pieces(stream, task, &pieces);
+    iora__stream_leave(stream, &stream->writer);
+    return rc;
 }
 
 int
@@ -338,7 +352,7 @@ iora_flush(iora_stream *stream)
 
     if ((rc = iora__stream_enter(stream, task, &stream->writer)) < 0)
         return rc;
-    rc = flush(stream, task);
+    rc = wait_open(stream, task, stream->write_limit);
     iora__stream_leave(stream, &stream->writer);
     return rc;
 }
@@ -353,7 +367,8 @@ iora_write_eof(iora_stream *stream)
         return rc;
     if (stream->is_pipe) {
         rc = -ENOTSUP;
-    } else if (!stream->wrote_end && (rc = flush(stream, task)) == 0) {
+    } else if (!stream->wrote_end &&
+               (rc = wait_open(stream, task, stream->write_limit)) == 0) {
         rc = stream->loop->backend->sockets->shutdown(stream->loop->backend_state, stream->fd,
                                                       SHUT_WR);
         stream->wrote_end = rc == 0;

@@ -11,13 +11,16 @@
  *                                                     '--------------------------------' v
  *                                                                                     (none)
  *
+ * A worker that tells of a job's end is *returning*: it will look at the queue in a moment. Who is told may have
+ * another job at once, for which that worker is the best, and nobody need be woken.
+ *
  * An idle worker waits on a *word* of its own: SPINNING, then ASLEEP, until it is WOKEN. Who wakes one calls the
  * kernel only if it is asleep, and wakes nobody else. The spinning is for a loop that submits one job after the
- * other: for some microseconds, on a machine with more than one processor, and no longer than pays: a
- * worker that has spun in vain spins half as long the next time, one that has not, twice.
+ * other: os/spin.h.
  *
  * Invariants:
- * (1) A job is in the queue only while no worker is idle, or one that was woken for it has not come yet.
+ * (1) For each job in the queue there is a worker that returns, or was woken and has not come yet; or else none is
+ *     idle.
  * (2) There are at most `limit` workers, and one at least while there are jobs.
  * (3) The word becomes WOKEN under the mutex, as the worker leaves the list of idle ones. So a worker that gives
  *     up waiting knows, by looking under the mutex, whether it was woken.
@@ -25,8 +28,8 @@
  *     still run a job then run one that was *given up*: they are detached, each with a reference to the pool,
  *     and the last of them frees it. All others are joined.
  *
- * A bound on the queue (iora_pool_options.queue) needs nothing here. A job lies in the memory of who waits for
- * it, and waits behind the bound as it would before it: for its turn, and cancelled, it is gone.
+ * A bound on the queue (iora_pool_options.queue) refuses what comes beyond it, so that who has too much to do can
+ * say so while there is time. It saves no memory: a job lies in that of who waits for it.
  *
  * Fork. In a child there are no workers, and the mutex may be held for ever by one that is not there: nothing
  * is touched, and what the pool holds stays.
@@ -36,6 +39,7 @@
  */
 #include "os/pool.h"
 
+#include "os/spin.h"
 #include "sys/alloc.h"
 #include "sys/sys.h"
 #include "sys/thread.h"
@@ -43,9 +47,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME = 16, THREADS_MAX = 32, THREADS_MORE = 4, RELAXES_PER_LOOK = 16 };
-
-enum { SPIN_MIN_NS = 500, SPIN_MAX_NS = 16000 };
+enum { NAME = 16, THREADS_MAX = 32, THREADS_MORE = 4 };
 
 #ifdef IORA_SEAMS
 int64_t iora__pool_idle_ns = INT64_C(10) * 1000000000;
@@ -72,11 +74,14 @@ struct iora_pool {
     struct iora__link queue;
     struct iora__link workers;
     struct iora__link idle; /* the one that has become so last is first */
-    iora__pool_run *run;
+    const struct iora__pool_work *work;
+    unsigned queued;
+    unsigned bound; /* of the queue; 0: none */
     unsigned limit;
-    unsigned count; /* of workers */
+    unsigned count;      /* of workers */
     unsigned references; /* of detached workers, and of who frees the pool */
     atomic_size_t in_use;
+    atomic_uint returning;
     bool closing;
     bool spins;
     int pid;
@@ -148,6 +153,7 @@ iora_pool_new(const iora_pool_options *options, iora_pool **out)
     iora__list_init(&pool->workers);
     iora__list_init(&pool->idle);
     pool->limit = options->threads != 0 ? options->threads : default_threads(processors);
+    pool->bound = options->queue;
     pool->references = 1;
     pool->spins = processors > 1;
     pool->pid = iora__sys_pid();
@@ -161,28 +167,11 @@ iora_pool_new(const iora_pool_options *options, iora_pool **out)
 /* ---- waiting for jobs ------------------------------------------------------------------------------ */
 
 static bool
-is_woken(struct worker *self)
+is_woken(void *self)
 {
-    return atomic_load_explicit(&self->word, memory_order_acquire) == WOKEN;
-}
+    const struct worker *const worker = self;
 
-static bool
-spin(struct worker *self)
-{
-    const int64_t until_ns = iora__sys_clock_ns() + self->spin_ns;
-
-    do {
-        for (int i = 0; i < RELAXES_PER_LOOK; i++) {
-            if (is_woken(self)) {
-                self->spin_ns =
-                    self->spin_ns < SPIN_MAX_NS / 2 ? self->spin_ns * 2 : SPIN_MAX_NS;
-                return true;
-            }
-            iora__sys_relax();
-        }
-    } while (iora__sys_clock_ns() < until_ns);
-    self->spin_ns = self->spin_ns > SPIN_MIN_NS * 2 ? self->spin_ns / 2 : SPIN_MIN_NS;
-    return false;
+    return atomic_load_explicit(&worker->word, memory_order_acquire) == WOKEN;
 }
 
 /* Until it is woken, or has been idle for too long. */
@@ -210,7 +199,7 @@ await_jobs(struct worker *self)
     atomic_store(&self->word, SPINNING);
     iora__list_insert_before(pool->idle._next, &self->in_idle);
     unlock(pool);
-    if (!pool->spins || !spin(self))
+    if (!pool->spins || !iora__spin(&self->spin_ns, is_woken, self))
         sleep_idle(self);
     lock(pool);
     if (is_woken(self))
@@ -262,15 +251,24 @@ leave(struct worker *self)
     }
 }
 
+/* The mutex is held before and after. */
 static void
 run_job(struct worker *self, struct iora__link *job)
 {
     iora_pool *const pool = self->pool;
+    const struct iora__pool_work *const work = pool->work;
+    bool returns;
 
     self->job = job;
+    pool->queued--;
     unlock(pool);
-    pool->run(job);
+    if ((returns = work->run(job))) {
+        atomic_fetch_add(&pool->returning, 1);
+        work->tell(job);
+    }
     lock(pool);
+    if (returns)
+        atomic_fetch_sub(&pool->returning, 1);
     self->job = NULL;
     self->given_up = false;
 }
@@ -300,9 +298,9 @@ add_worker(iora_pool *pool)
     int rc;
 
     if (worker == NULL)
-        return -EAGAIN;
+        return -ENOMEM;
     worker->pool = pool;
-    worker->spin_ns = SPIN_MAX_NS;
+    worker->spin_ns = IORA__SPIN_MAX_NS;
     if ((rc = iora__sys_thread_start(&worker->thread, pool->stack_size, work, worker)) < 0) {
         iora__free(worker);
         return rc;
@@ -315,22 +313,27 @@ add_worker(iora_pool *pool)
 /* ---- jobs ----------------------------------------------------------------------------------------------- */
 
 int
-iora__pool_submit(iora_pool *pool, struct iora__link *job, iora__pool_run *run)
+iora__pool_submit(iora_pool *pool, struct iora__link *job, const struct iora__pool_work *work)
 {
     struct worker *woken = NULL;
     bool is_asleep = false;
     int rc = 0;
 
     lock(pool);
-    pool->run = run;
-    if (!iora__list_is_empty(&pool->idle)) {
+    pool->work = work;
+    if (pool->queued < atomic_load(&pool->returning)) {
+        /* one is coming */
+    } else if (!iora__list_is_empty(&pool->idle)) {
         woken = iora__container_of(pool->idle._next, struct worker, in_idle);
         is_asleep = mark_woken(woken);
     } else if (pool->count < pool->limit) {
         rc = add_worker(pool);
+    } else if (pool->bound != 0 && pool->queued >= pool->bound) {
+        rc = -EAGAIN;
     }
-    if (pool->count > 0) {
+    if (pool->count > 0 && rc != -EAGAIN) {
         iora__list_push_tail(&pool->queue, job);
+        pool->queued++;
         atomic_fetch_add(&pool->in_use, 1);
         rc = 0;
     }
@@ -349,6 +352,7 @@ iora__pool_cancel(iora_pool *pool, struct iora__link *job)
     is_queued = iora__link_is_linked(job);
     if (is_queued) {
         iora__list_remove(job);
+        pool->queued--;
         atomic_fetch_sub(&pool->in_use, 1);
     }
     unlock(pool);

@@ -6,12 +6,15 @@
 
 #include "core/list.h"
 
-/* Run the job of this link, in a thread, to its end. It may free the job. */
-typedef void iora__pool_run(struct iora__link *job);
+/* What is done with jobs, the same for all of a pool's; in a thread. */
+struct iora__pool_work {
+    bool (*run)(struct iora__link *job);  /* false: there is nothing to tell, and the job is gone */
+    void (*tell)(struct iora__link *job); /* that it has come to its end; takes no time */
+};
 
-/* Have a thread run a job: `run`, the same for all jobs of a pool, is called with its link, which is the pool's
- * until then. 0; -EAGAIN if no thread could be started and none is there. */
-int iora__pool_submit(iora_pool *pool, struct iora__link *job, iora__pool_run *run);
+/* Have a thread do the work on a job, whose link is the pool's until then. If none is there and none can
+ * be started: -EAGAIN or -ENOMEM. Else 0. */
+int iora__pool_submit(iora_pool *pool, struct iora__link *job, const struct iora__pool_work *work);
 
 /* Take a job back that no thread has taken: true if it was one. */
 bool iora__pool_cancel(iora_pool *pool, struct iora__link *job);

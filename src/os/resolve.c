@@ -13,6 +13,7 @@
 
 #include "sys/names.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
 
@@ -91,12 +92,21 @@ is_localhost(const char *host, const struct addrinfo *hints)
            (hints->ai_flags & (AI_CANONNAME | AI_NUMERICHOST)) == 0;
 }
 
+/* No name of a host has a colon in it, or is taken for a number. */
+static bool
+is_numeric(const char *host)
+{
+    struct in_addr address;
+
+    return strchr(host, ':') != NULL || inet_aton(host, &address) != 0;
+}
+
 int
 iora__resolve_here(const char *host, const char *service, const struct addrinfo *hints,
                    struct addrinfo **out)
 {
     struct addrinfo here = hints != NULL ? *hints : no_hints;
-    int rc = check(host, service);
+    const int rc = check(host, service);
 
     if (rc < 0)
         return rc;
@@ -106,9 +116,8 @@ iora__resolve_here(const char *host, const char *service, const struct addrinfo 
         here.ai_flags &= ~AI_PASSIVE;
         return ask_system(NULL, service != NULL ? service : "0", &here, out);
     }
-    here.ai_flags |= AI_NUMERICHOST;
-    rc = ask_system(host, service, &here, out);
-    if (rc == IORA_E_NAME && (hints == NULL || (hints->ai_flags & AI_NUMERICHOST) == 0))
+    if ((here.ai_flags & AI_NUMERICHOST) == 0 && !is_numeric(host))
         return IORA__RESOLVE_ASK;
-    return rc;
+    here.ai_flags |= AI_NUMERICHOST;
+    return ask_system(host, service, &here, out);
 }

@@ -217,13 +217,15 @@ iora__sys_getsockopt(int fd, int level, int option, void *value, socklen_t *leng
 }
 
 int
-iora__sys_set_nonblocking(int fd)
+iora__sys_set_nonblocking(int fd, bool on)
 {
     const int flags = fcntl(fd, F_GETFL);
 
     if (flags < 0)
         return -errno;
-    return (flags & O_NONBLOCK) != 0 ? 0 : result(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
+    if (((flags & O_NONBLOCK) != 0) == on)
+        return 0;
+    return result(fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK));
 }
 
 bool
@@ -271,13 +273,26 @@ nowait_result(int rc)
     return rc == -ENOSYS || rc == -EINVAL ? -EOPNOTSUPP : rc;
 }
 
+static int
+read_without_waiting(int fd, const struct iovec *piece)
+{
+    SEAM(IORA__CALL_PREADV2);
+    return result((int)preadv2(fd, piece, 1, -1, RWF_NOWAIT));
+}
+
+static int
+write_without_waiting(int fd, const struct iovec *piece)
+{
+    SEAM(IORA__CALL_PREADV2);
+    return result((int)pwritev2(fd, piece, 1, -1, RWF_NOWAIT));
+}
+
 int
 iora__sys_read_nowait(int fd, void *data, size_t size)
 {
     const struct iovec piece = {data, size};
 
-    SEAM(IORA__CALL_PREADV2);
-    return nowait_result(result((int)preadv2(fd, &piece, 1, -1, RWF_NOWAIT)));
+    return nowait_result(read_without_waiting(fd, &piece));
 }
 
 /* A write to a pipe that nobody reads raises SIGPIPE, which no flag prevents: it is blocked in this thread
@@ -322,9 +337,8 @@ iora__sys_write_nowait(int fd, const void *data, size_t size)
     struct sigpipe held;
     int rc;
 
-    SEAM(IORA__CALL_PREADV2);
     hold_sigpipe(&held);
-    rc = nowait_result(result((int)pwritev2(fd, &piece, 1, -1, RWF_NOWAIT)));
+    rc = nowait_result(write_without_waiting(fd, &piece));
     let_go_of_sigpipe(&held, rc);
     return rc;
 }

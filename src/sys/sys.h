@@ -40,7 +40,7 @@ int iora__sys_getsockname(int fd, struct sockaddr *address, socklen_t *length);
 int iora__sys_getpeername(int fd, struct sockaddr *address, socklen_t *length);
 int iora__sys_setsockopt(int fd, int level, int option, const void *value, socklen_t length);
 int iora__sys_getsockopt(int fd, int level, int option, void *value, socklen_t *length);
-int iora__sys_set_nonblocking(int fd);
+int iora__sys_set_nonblocking(int fd, bool on);
 bool iora__sys_is_nonblocking(int fd);
 
 /* Bytes, without waiting for them, whatever the descriptor's flags. */

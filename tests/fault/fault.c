@@ -193,7 +193,7 @@ is_explained(int rc)
     case MODE_CALL:
     case MODE_CALLS:
         return rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOSPC ||
-               rc == IORA_E_STACK_LIMIT;
+               rc == -EAGAIN || rc == IORA_E_STACK_LIMIT;
     case MODE_ALLOC:
     case MODE_ALLOCS:
         return rc == -ENOMEM;
@@ -498,8 +498,11 @@ compare(const struct census *before)
 {
     struct census after = take_census();
 
-    /* A thread that was joined is in the kernel's list for a moment more. */
-    for (int tries = 0; after.threads > before->threads && tries < 1000; tries++) {
+    /* A thread that was joined is in the kernel's list for a moment more; one that was left to itself may be
+     * about to free what it has. */
+    for (int tries = 0; tries < 1000 && (after.threads > before->threads ||
+                                         after.allocations > before->allocations);
+         tries++) {
         (void)usleep(100);
         after = take_census();
     }

@@ -104,7 +104,12 @@ def test_text_is_clean(text):
 
 CALLS = re.compile(r"(?<![\w>.])(malloc|calloc|realloc|free|strdup|m(?:un)?map|madvise|mprotect|"
                    r"epoll_(?:create1|ctl|wait|pwait2?)|eventfd|read|write|close|poll|"
-                   r"clock_gettime|sigaction|pthread_sigmask|pthread_atfork|sched_yield|raise)\s*\(")
+                   r"clock_gettime|sigaction|pthread_(?:create|join|detach|setname_np|sigmask|atfork)|"
+                   r"sched_yield|raise|syscall|sched_getaffinity|getaddrinfo|"
+                   r"if_(?:nametoindex|indextoname)|"
+                   r"socket(?:pair)?|accept4?|connect|bind|listen|shutdown|recv(?:msg)?|send(?:msg)?|"
+                   r"[gs]etsockopt|get(?:sock|peer)name|preadv2|pwritev2|fstat|lstat|fchmod|unlink|"
+                   r"flock|open|fcntl)\s*\(")
 MAY_CALL = {
     "src/task/error.c": {"malloc"},    # iora_sprintf(): the user gives it to free()
     # From a signal handler, on the way to the process's end; and its sigaction, which cannot fail.

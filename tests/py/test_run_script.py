@@ -37,10 +37,12 @@ def test_wrong_usage_is_told_with_status_2(root, run, words):
 
 
 @pytest.mark.parametrize("words, packages", [
-    (["demo"], ["gcc", "libc6-dev", "meson", "ninja-build", "pkgconf"]),
+    (["demo"], ["gcc", "libc6-dev", "meson", "ninja-build", "pkgconf", "wrk", "curl",
+               "nginx-light"]),
     (["test"], ["gcc", "meson", "g++", "clang", "gdb", "valgrind", "python3-pytest"]),
     (["test", "--asan"], ["gcc", "meson"]),
     (["bench"], ["gcc", "meson", "golang-go", "libst-dev", "libboost-fiber-dev"]),
+    (["bench", "net"], ["gcc", "meson", "golang-go", "libuv1-dev", "libevent-dev", "wrk", "strace"]),
 ])
 def test_on_another_distribution_what_is_missing_is_named(root, run, elsewhere, words, packages):
     done = run(root / "run", *words, check=False, env=elsewhere)

@@ -44,6 +44,8 @@ var rows = []struct {
 	{"timer_set_cancel", timerSetCancel},
 	{"timer_renew", timerRenew},
 	{"timer_cancel_random", timerCancelRandom},
+	{"to_thread", func() { loop(callThread, 1) }},
+	{"run_threadsafe", func() { loop(callIn, 1) }},
 }
 
 func main() {

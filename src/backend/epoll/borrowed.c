@@ -18,8 +18,9 @@
  * stay up, and have a level-triggered watcher spin, until somebody reads the urgent byte.
  *
  * Files that are always ready (regular files, directories, /dev/null) cannot be watched: EPERM. Terminals, and
- * pipes of old kernels, cannot be asked not to wait: EOPNOTSUPP. These are read or written once, when they
- * are reported ready.
+ * pipes of old kernels, cannot be asked not to wait: EOPNOTSUPP. These are read once they are reported ready. A
+ * write is another thing: a blocking terminal that is ready has room for a byte, and waits until it has taken all.
+ * So that is for a thread: EPERM too.
  */
 #include "backend/epoll/set.h"
 
@@ -189,6 +190,14 @@ record_of(struct epoll *epoll, int fd, struct record **out)
     return iora__sys_is_open(fd) ? iora__epoll_make_record(epoll, fd, out) : -EBADF;
 }
 
+/* Whether the call itself would wait, whatever the kernel reports. */
+static bool
+is_for_a_thread(const struct iora__op *op)
+{
+    return op->_kind == IORA__OP_WRITE && (op->_events & ONLY_WHEN_READY) != 0 &&
+           !iora__sys_is_nonblocking(op->_fd);
+}
+
 static int
 wait_for_it(struct epoll *epoll, struct record *record, struct iora__op *op)
 {
@@ -233,6 +242,8 @@ iora__epoll_borrowed_submit(struct epoll *epoll, struct iora__op *op)
         op->_res = -EAGAIN;
         return IORA__OP_DONE;
     }
+    if (is_for_a_thread(op))
+        return -EPERM;
     if (op->_kind == IORA__OP_CONNECT && op->_res == -EAGAIN)
         return iora__epoll_retry(epoll, op);
     return wait_for_it(epoll, record, op);

@@ -1,7 +1,9 @@
 /* backend/epoll/owned.c -- descriptors that are ours: completion over edge-triggered readiness.
  *
- * The kernel is told of a descriptor once, for everything and edge-triggered, when the first op has to wait;
- * one whose ops never wait costs no epoll_ctl. What it reports is remembered:
+ * The kernel is told of a descriptor when the first op has to wait, edge-triggered and once for all that can be
+ * read of it; and a second time when the first op waits to write, which few ever do: otherwise each connection
+ * would begin with a report that it can be written. One whose ops never wait costs no epoll_ctl. What it reports
+ * is remembered:
  *
  *   ready      the sides that may be ready. An op whose side is ready is tried at once; only one that is
  *              refused (EAGAIN) waits, and clears the bit. A report sets it again.
@@ -21,7 +23,8 @@
  *
  * Invariants:
  * (1) An op waits in a queue only if its side's bit is clear, or its record is hot.
- * (2) A clear bit means: since the last call on this side the kernel owes us an edge.
+ * (2) A clear bit of a side that the kernel was told of means: since the last call on this side it owes us an
+ *     edge. Being told anew it reports what is ready now.
  * (3) A queue is served from its head; nobody is overtaken.
  * (4) A record is not used after an op's `_done` without looking whether it is still the same (generation):
  *     that may have closed it.
@@ -48,6 +51,13 @@ enum {
 };
 
 static const int64_t CONNECT_PAUSE_NS = 1000 * 1000;
+
+uint32_t
+iora__epoll_owned_events(const struct record *record)
+{
+    return EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET |
+           (record->armed & IORA__WRITABLE ? EPOLLOUT : 0u);
+}
 
 static struct iora__link *
 queue_of(struct record *record, uint8_t side)
@@ -104,6 +114,7 @@ iora__epoll_own(struct epoll *epoll, int fd, uint8_t kind, uint8_t ready)
     record->kind = kind;
     record->ready = ready;
     record->is_marked = false;
+    record->was_blocking = false;
     return 0;
 }
 
@@ -187,9 +198,10 @@ lend_buffer(struct epoll *epoll, struct iora__op *op)
 }
 
 static bool
-is_lent(const struct iora__op *op)
+wants_buffer(const struct epoll *epoll, const struct iora__op *op)
 {
-    return op->_kind == IORA__OP_RECV && op->_take == NULL;
+    return op->_kind == IORA__OP_RECV && op->_take == NULL &&
+           (op->_base == NULL || op->_base == epoll->buffer);
 }
 
 static bool
@@ -208,7 +220,7 @@ serve_multi(struct epoll *epoll, struct record *record, struct iora__link *queue
     int calls = op->_kind == IORA__OP_ACCEPT ? ACCEPTS_PER_WAIT : RECEIVES_PER_WAIT;
 
     while (calls-- > 0 && bytes < RECEIVED_PER_WAIT) {
-        if (is_lent(op) && !lend_buffer(epoll, op))
+        if (wants_buffer(epoll, op) && !lend_buffer(epoll, op))
             op->_res = -ENOMEM;
         else if (!attempt(epoll, record, op))
             return;
@@ -220,9 +232,10 @@ serve_multi(struct epoll *epoll, struct record *record, struct iora__link *queue
         if (op->_kind != IORA__OP_ACCEPT)
             bytes += (size_t)op->_res;
         iora__epoll_more(op, op->_res);
-        if (record->generation != generation || !(record->ready & side) ||
-            queue->_next != &op->_link)
+        if (record->generation != generation || !(record->ready & side))
             return;
+        if (queue->_next != &op->_link)
+            break; /* it was cancelled; others may stand behind it */
     }
     make_hot(epoll, record);
 }
@@ -270,8 +283,9 @@ serve(struct epoll *epoll, struct record *record)
 {
     const uint32_t generation = record->generation;
 
-    serve_side(epoll, record, IORA__READABLE);
-    if (record->generation == generation)
+    if (!iora__list_is_empty(&record->ops))
+        serve_side(epoll, record, IORA__READABLE);
+    if (record->generation == generation && !iora__list_is_empty(&record->writers))
         serve_side(epoll, record, IORA__WRITABLE);
 }
 
@@ -284,6 +298,7 @@ iora__epoll_owned_event(struct epoll *epoll, struct record *record, uint32_t eve
         record->ready |= IORA__READABLE;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         record->ready |= IORA__WRITABLE;
+    record->served = epoll->waits;
     serve(epoll, record);
 }
 
@@ -291,21 +306,33 @@ iora__epoll_owned_event(struct epoll *epoll, struct record *record, uint32_t eve
 
 /* What waits needs the kernel's word. */
 static int
-register_once(struct epoll *epoll, struct record *record)
+register_side(struct epoll *epoll, struct record *record, uint8_t side)
 {
-    return record->registered || iora__link_is_linked(&record->dirty)
-               ? 0
-               : iora__epoll_tell(epoll, record);
+    const uint8_t armed = record->armed;
+    int rc;
+
+    record->armed |= side | IORA__READABLE;
+    if ((rc = iora__epoll_tell(epoll, record)) < 0)
+        record->armed = armed;
+    return rc;
+}
+
+static bool
+is_watched(const struct record *record, uint8_t side)
+{
+    return (record->armed & side) != 0 &&
+           (record->registered || iora__link_is_linked(&record->dirty));
 }
 
 static int
 wait_for_it(struct epoll *epoll, struct record *record, struct iora__op *op)
 {
-    const int rc = register_once(epoll, record);
+    const uint8_t side = side_of(op);
+    int rc;
 
-    if (rc < 0)
+    if (!is_watched(record, side) && (rc = register_side(epoll, record, side)) < 0)
         return rc;
-    return iora__epoll_pend(epoll, queue_of(record, side_of(op)), op);
+    return iora__epoll_pend(epoll, queue_of(record, side), op);
 }
 
 static int
@@ -318,6 +345,15 @@ submit_multi(struct epoll *epoll, struct record *record, struct iora__op *op)
     return rc;
 }
 
+/* Of a descriptor that the kernel was not told of no report will come: who must not wait asks again. */
+static bool
+may_be_ready(const struct record *record, const struct iora__op *op, uint8_t side)
+{
+    const bool is_told = record->registered && (record->armed & side) != 0;
+
+    return (record->ready & side) != 0 || ((op->_flags & IORA__OP_NOWAIT) && !is_told);
+}
+
 int
 iora__epoll_owned_submit(struct epoll *epoll, struct record *record, struct iora__op *op)
 {
@@ -327,8 +363,8 @@ iora__epoll_owned_submit(struct epoll *epoll, struct record *record, struct iora
         return close_it(epoll, record, op);
     if (op->_flags & IORA__OP_MULTI)
         return submit_multi(epoll, record, op);
-    if (op->_kind == IORA__OP_CONNECT || ((record->ready & side) != 0 &&
-                                          iora__list_is_empty(queue_of(record, side)))) {
+    if (op->_kind == IORA__OP_CONNECT ||
+        (may_be_ready(record, op, side) && iora__list_is_empty(queue_of(record, side)))) {
         if (attempt(epoll, record, op))
             return IORA__OP_DONE;
         if (op->_kind == IORA__OP_CONNECT && op->_res == -EAGAIN)
@@ -395,8 +431,14 @@ serve_hot(struct epoll *epoll)
     struct iora__link hot, *link;
 
     iora__list_take_all(&epoll->hot, &hot);
-    while ((link = iora__list_pop(&hot)) != NULL)
-        serve(epoll, iora__container_of(link, struct record, hot));
+    while ((link = iora__list_pop(&hot)) != NULL) {
+        struct record *const record = iora__container_of(link, struct record, hot);
+
+        if (record->served == epoll->waits)
+            make_hot(epoll, record); /* it had its share of this wait */
+        else
+            serve(epoll, record);
+    }
 }
 
 static void

@@ -104,7 +104,7 @@ static uint32_t
 kernel_events(const struct record *record)
 {
     if (record->kind != IORA__FD_BORROWED)
-        return EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+        return iora__epoll_owned_events(record);
     return iora__epoll_borrowed_events(record);
 }
 
@@ -242,7 +242,7 @@ rebuild(struct epoll *epoll)
         for (int i = 0; epoll->chunks[chunk] != NULL && i < CHUNK; i++) {
             struct record *const record = &epoll->chunks[chunk][i];
 
-            if (record->kind != IORA__FD_BORROWED ? record->registered
+            if (record->kind != IORA__FD_BORROWED ? record->armed != 0
                                                   : !iora__list_is_empty(&record->ops))
                 iora__epoll_mark_dirty(epoll, record);
             record->registered = false;

@@ -24,11 +24,13 @@ struct record {
     int fd;
     uint32_t generation;
     uint32_t left; /* the wait during which it was last closed: its events of that one are no surprise */
+    uint32_t served; /* owned: the last wait that reported it */
     uint8_t kind;
     uint8_t armed;
     bool level_triggered;
     bool registered; /* as far as we know, the kernel has an entry, armed or not */
     uint8_t ready;   /* owned: the sides that the next call may find ready */
+    bool was_blocking; /* owned: before it was adopted */
     bool is_marked;  /* owned: a hang-up, an error or urgent data was told: short reads mean nothing */
 };
 
@@ -92,6 +94,7 @@ void iora__epoll_borrowed_arm(struct epoll *epoll, struct record *record);
 
 /* ---- owned.c: descriptors of ours ------------------------------------------------------------------- */
 
+uint32_t iora__epoll_owned_events(const struct record *record);
 int iora__epoll_owned_submit(struct epoll *epoll, struct record *record, struct iora__op *op);
 void iora__epoll_owned_event(struct epoll *epoll, struct record *record, uint32_t events);
 /* A descriptor becomes ours, of a kind; it goes on as the user's, or is closed. */

@@ -1,10 +1,11 @@
 /* backend/epoll/sockets.c -- what is asked of sockets without waiting.
  *
- * The path of a Unix socket. A path that is free is bound to, and that is all. If something lies there it is
- * replaced only if it is a socket that nobody listens on, which a connect tells; two processes that find the
- * same dead one would replace each other's new one, so who wants to replace holds the lock of a file beside it
- * (PATH.lock, there only meanwhile). The lock's file may have been unlinked by its last holder between our
- * opening and our locking it: then its inode is not the path's any more, and the lock is worth nothing.
+ * The path of a Unix socket. If something lies there it is replaced only if it is a socket that nobody listens on,
+ * which a connect tells. A socket that was just bound looks dead until it listens, and two processes that find the
+ * same dead one would replace each other's new one: so whoever binds holds the lock of a file beside the path
+ * (PATH.lock, there only meanwhile), also where the path is free, until his socket listens. The lock's file may
+ * have been unlinked by its last holder between our opening and our locking it: then its inode is not the path's
+ * any more, and the lock is worth nothing. Who does not get it was too late: somebody else is taking the path.
  *
  * The mode is set on the socket before it is bound: the kernel gives the path the socket's mode, less the
  * umask, which is never touched. So there is no instant at which the path is open to more than it should be.
@@ -19,12 +20,14 @@
 #include <string.h>
 #include <sys/un.h>
 
-static const struct record *
-owned_record(const struct epoll *epoll, int fd)
+/* Whether the number is ours already, or somebody waits on it as the user's. */
+static bool
+is_in_use(const struct epoll *epoll, int fd)
 {
     const struct record *const record = iora__epoll_find(epoll, fd);
 
-    return record != NULL && record->kind != IORA__FD_BORROWED ? record : NULL;
+    return record != NULL &&
+           (record->kind != IORA__FD_BORROWED || !iora__list_is_empty(&record->ops));
 }
 
 /* ---- making them, taking them, giving them back ---------------------------------------------------------- */
@@ -110,28 +113,50 @@ static int
 adopt(void *state, int fd)
 {
     const int kind = fd < 0 ? -EBADF : kind_of_file(fd);
+    bool was_blocking;
     int rc;
 
     if (kind < 0)
         return kind;
-    if (owned_record(state, fd) != NULL)
+    if (is_in_use(state, fd))
         return -EBUSY;
-    if ((rc = iora__sys_set_nonblocking(fd)) < 0)
+    was_blocking = !iora__sys_is_nonblocking(fd);
+    if ((rc = iora__sys_set_nonblocking(fd, true)) < 0)
         return rc;
-    return iora__epoll_own(state, fd, (uint8_t)kind, IORA__READABLE | IORA__WRITABLE);
+    if ((rc = iora__epoll_own(state, fd, (uint8_t)kind, IORA__READABLE | IORA__WRITABLE)) < 0)
+        goto fail;
+    iora__epoll_find(state, fd)->was_blocking = was_blocking;
+    return 0;
+
+fail:
+    if (was_blocking)
+        (void)iora__sys_set_nonblocking(fd, false);
+    return rc;
 }
 
+/* The user has it again as it was. */
 static void
 release(void *state, int fd)
 {
-    iora__epoll_disown(state, iora__epoll_find(state, fd));
+    struct record *const record = iora__epoll_find(state, fd);
+
+    iora__epoll_disown(state, record);
+    if (record->was_blocking)
+        (void)iora__sys_set_nonblocking(fd, false);
 }
 
 static void
 close_now(void *state, int fd)
 {
-    release(state, fd);
+    iora__epoll_disown(state, iora__epoll_find(state, fd));
     iora__sys_close(fd);
+}
+
+static void
+close_forked(void *state, int fd)
+{
+    iora__epoll_find(state, fd)->registered = false;
+    close_now(state, fd);
 }
 
 /* ---- addresses, options ------------------------------------------------------------------------------------ */
@@ -220,60 +245,33 @@ is_same_file(int fd, const char *path)
            opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
-/* With the lock held: look once more, and take the dead one's place. */
+/* With the lock held: bind to a free path, or take a dead one's place. */
 static int
-replace_dead(int fd, const char *path, const struct sockaddr_un *address, socklen_t length)
+bind_to_path(int fd, const char *path)
 {
-    int rc = probe(path, address, length);
+    struct sockaddr_un address;
+    const socklen_t length = address_of_path(path, &address);
+    int rc = iora__sys_bind(fd, (const struct sockaddr *)&address, length);
 
-    if (rc == 0)
+    if (rc != -EADDRINUSE)
+        return rc;
+    if ((rc = probe(path, &address, length)) == 0)
         (void)iora__sys_unlink(path);
     else if (rc != -ENOENT)
         return rc;
-    return iora__sys_bind(fd, (const struct sockaddr *)address, length);
+    return iora__sys_bind(fd, (const struct sockaddr *)&address, length);
 }
 
 static int
-bind_over_dead(int fd, const char *path, const struct sockaddr_un *address, socklen_t length)
+listen_at_path(struct epoll *epoll, int fd, const char *path, int backlog,
+               struct iora__path_claim *claim)
 {
-    char lock_path[sizeof address->sun_path + sizeof ".lock"];
-    int lock, rc;
-
-    if ((rc = probe(path, address, length)) < 0 && rc != -ENOENT)
-        return rc;
-    (void)snprintf(lock_path, sizeof lock_path, "%s.lock", path);
-    if ((lock = iora__sys_lock_file(lock_path)) < 0)
-        return lock == -EWOULDBLOCK ? -EADDRINUSE : lock;
-    if (is_same_file(lock, lock_path)) {
-        rc = replace_dead(fd, path, address, length);
-        (void)iora__sys_unlink(lock_path);
-    } else {
-        rc = -EADDRINUSE; /* somebody else was replacing it */
-    }
-    iora__sys_close(lock);
-    return rc;
-}
-
-static int
-bind_path(void *state, int fd, const char *path, unsigned mode, struct iora__path_claim *claim)
-{
-    struct sockaddr_un address;
     struct stat about;
-    socklen_t length;
     int rc;
 
-    (void)state;
-    if (strlen(path) >= sizeof address.sun_path)
-        return -ENAMETOOLONG;
-    length = address_of_path(path, &address);
-    if ((rc = iora__sys_fchmod(fd, mode)) < 0)
+    if ((rc = bind_to_path(fd, path)) < 0)
         return rc;
-    rc = iora__sys_bind(fd, (const struct sockaddr *)&address, length);
-    if (rc == -EADDRINUSE)
-        rc = bind_over_dead(fd, path, &address, length);
-    if (rc < 0)
-        return rc;
-    if ((rc = iora__sys_lstat(path, &about)) < 0) {
+    if ((rc = listen_on(epoll, fd, backlog)) < 0 || (rc = iora__sys_lstat(path, &about)) < 0) {
         (void)iora__sys_unlink(path);
         return rc;
     }
@@ -281,6 +279,29 @@ bind_path(void *state, int fd, const char *path, unsigned mode, struct iora__pat
     claim->inode = about.st_ino;
     (void)snprintf(claim->path, sizeof claim->path, "%s", path);
     return 0;
+}
+
+static int
+listen_path(void *state, int fd, const char *path, unsigned mode, int backlog,
+            struct iora__path_claim *claim)
+{
+    char lock_path[sizeof claim->path + sizeof ".lock"];
+    int lock, rc;
+
+    if (strlen(path) >= sizeof claim->path)
+        return -ENAMETOOLONG;
+    if ((rc = iora__sys_fchmod(fd, mode)) < 0)
+        return rc;
+    (void)snprintf(lock_path, sizeof lock_path, "%s.lock", path);
+    if ((lock = iora__sys_lock_file(lock_path)) < 0)
+        return lock == -EWOULDBLOCK ? -EADDRINUSE : lock;
+    rc = -EADDRINUSE;
+    if (is_same_file(lock, lock_path)) {
+        rc = listen_at_path(state, fd, path, backlog, claim);
+        (void)iora__sys_unlink(lock_path);
+    }
+    iora__sys_close(lock);
+    return rc;
 }
 
 static void
@@ -295,13 +316,15 @@ unbind_path(void *state, const struct iora__path_claim *claim)
 }
 
 const struct iora__sockets iora__epoll_sockets = {
+    .has_names = true,
     .socket = make_socket,
     .socket_pair = make_pair,
     .adopt = adopt,
     .release = release,
     .close = close_now,
+    .close_forked = close_forked,
     .bind = bind_address,
-    .bind_path = bind_path,
+    .listen_path = listen_path,
     .unbind_path = unbind_path,
     .listen = listen_on,
     .shutdown = shut_down,

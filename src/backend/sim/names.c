@@ -5,7 +5,7 @@
  *
  * Names last as long as their socket, with one exception, as in a file system: a *path* stays when its
  * socket is gone, connecting to it is then refused, and binding to it fails, until unbind_path, or
- * bind_path which replaces what nobody listens on. There are no directories and no modes.
+ * listen_path which replaces what nobody listens on. There are no directories and no modes.
  *
  * A port that the simulation chooses is free of those that were bound; that of a socket that connects
  * is the next in turn, and nobody is kept from binding to it.
@@ -204,8 +204,8 @@ is_listened_on(const struct iora__sim_path *path)
 }
 
 int
-iora__sim_bind_path(void *state, int fd, const char *path, unsigned mode,
-                    struct iora__path_claim *claim)
+iora__sim_listen_path(void *state, int fd, const char *path, unsigned mode, int backlog,
+                      struct iora__path_claim *claim)
 {
     struct iora__sim *const sim = state;
     struct iora__sim_socket *const socket = iora__sim_find(sim, fd);
@@ -233,7 +233,9 @@ iora__sim_bind_path(void *state, int fd, const char *path, unsigned mode,
         free_path(old);
     *claim = (struct iora__path_claim){.device = DEVICE, .inode = socket->path->inode};
     memcpy(claim->path, name.sun_path, sizeof claim->path);
-    return 0;
+    if ((rc = iora__sim_listen(state, fd, backlog)) < 0)
+        iora__sim_unbind_path(state, claim);
+    return rc;
 }
 
 void

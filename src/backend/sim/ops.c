@@ -120,11 +120,9 @@ receive(struct iora__sim *sim, struct iora__sim_socket *socket, struct iora__op 
         return iora__sim_is_unix(socket) ? -EINVAL : -ENOTCONN;
     if (socket->in.arrived > 0)
         return receive_arrived(sim, socket, op);
-    if (socket->in.ended)
-        return 0;
-    if (socket->error != 0)
+    if (socket->error != 0 && (!socket->in.ended || iora__sim_is_unix(socket)))
         return take_error(socket);
-    return socket->reset || socket->shut_read ? 0 : -EAGAIN;
+    return socket->in.ended || socket->reset || socket->shut_read ? 0 : -EAGAIN;
 }
 
 /* Whether the bytes would meet nobody, and the sender knows. */
@@ -365,6 +363,7 @@ iora__sim_submit(void *state, struct iora__op *op)
     return start(sim, socket, op);
 }
 
+/* A connect that was begun goes on, as in the kernel. */
 int
 iora__sim_cancel(void *state, struct iora__op *op)
 {
@@ -374,11 +373,5 @@ iora__sim_cancel(void *state, struct iora__op *op)
     sim->pending--;
     op->_state = IORA__OP_IDLE;
     op->_res = -ECANCELED;
-    if (op->_kind == IORA__OP_CONNECT) {
-        struct iora__sim_socket *const socket = iora__sim_find(sim, op->_fd);
-
-        if (socket->state == IORA__SIM_CONNECTING)
-            iora__sim_withdraw(sim, socket);
-    }
     return IORA__OP_DONE;
 }

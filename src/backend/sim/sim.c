@@ -227,8 +227,8 @@ sim_close(void *state)
 {
     struct iora__sim *const sim = state;
 
-    iora__sim_free_all(sim);
     iora__sim_free_paths(sim);
+    iora__sim_free_all(sim);
     iora__free(sim->numbers);
     iora__free(sim->scratch);
     iora__free(sim);
@@ -298,8 +298,9 @@ static const struct iora__sockets sockets = {
     .adopt = sim_adopt,
     .release = sim_release,
     .close = sim_close_socket,
+    .close_forked = sim_close_socket,
     .bind = iora__sim_bind,
-    .bind_path = iora__sim_bind_path,
+    .listen_path = iora__sim_listen_path,
     .unbind_path = iora__sim_unbind_path,
     .listen = iora__sim_listen,
     .shutdown = iora__sim_shutdown,

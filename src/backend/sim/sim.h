@@ -132,10 +132,9 @@ void iora__sim_close(struct iora__sim *sim, struct iora__sim_socket *socket);
 /* The end of all: nobody is left to be told. */
 void iora__sim_free_all(struct iora__sim *sim);
 
-/* Begin to connect, and undo that. How it went shows in state and error. */
+/* Begin to connect. How it went shows in state and error. */
 int iora__sim_connect(struct iora__sim *sim, struct iora__sim_socket *socket,
                       const struct sockaddr *address, socklen_t length);
-void iora__sim_withdraw(struct iora__sim *sim, struct iora__sim_socket *socket);
 /* The number of a connection taken from the listener's backlog, or -EAGAIN, -ENOMEM. */
 int iora__sim_accept(struct iora__sim *sim, struct iora__sim_socket *listener, iora_address *peer);
 /* What was on its way to the socket is there. */
@@ -161,8 +160,8 @@ void iora__sim_take(struct iora__sim_flow *flow, const struct iovec *parts, size
 /* ---- names.c ------------------------------------------------------------------------------------- */
 
 int iora__sim_bind(void *state, int fd, const struct sockaddr *address, socklen_t length);
-int iora__sim_bind_path(void *state, int fd, const char *path, unsigned mode,
-                        struct iora__path_claim *claim);
+int iora__sim_listen_path(void *state, int fd, const char *path, unsigned mode, int backlog,
+                          struct iora__path_claim *claim);
 void iora__sim_unbind_path(void *state, const struct iora__path_claim *claim);
 int iora__sim_name(void *state, int fd, bool peer, struct sockaddr *out, socklen_t *length);
 /* Give a socket that connects, or listens unbound, a name of its own; `towards` says on which host. */

@@ -6,7 +6,7 @@
  *            connect                      arrives, the backlog has room
  *     FRESH ---------> CONNECTING -------------------------------------> CONNECTED
  *       |   <---------            -----. nobody listens: FRESH again       ^
- *       | listen        withdraw       |                                   | accept
+ *       | listen                       |                                   | accept
  *       v                              | the backlog is full               |
  *     LISTENING                   connectors --- an accept makes room -----'
  *
@@ -126,11 +126,19 @@ free_socket(struct iora__sim *sim, struct iora__sim_socket *socket)
     iora__free(socket);
 }
 
+/* The lists they are in go with them: nothing is taken out of one. */
 void
 iora__sim_free_all(struct iora__sim *sim)
 {
-    while (!iora__list_is_empty(&sim->sockets))
-        free_socket(sim, iora__container_of(sim->sockets._next, struct iora__sim_socket, in_all));
+    struct iora__link *link;
+
+    while ((link = iora__list_pop(&sim->sockets)) != NULL) {
+        struct iora__sim_socket *const socket =
+            iora__container_of(link, struct iora__sim_socket, in_all);
+
+        iora__free(socket->in.ring);
+        iora__free(socket);
+    }
 }
 
 static void
@@ -234,7 +242,6 @@ part_from_peer(struct iora__sim *sim, struct iora__sim_socket *socket)
         peer->in.rst |= socket->in.in_flight > 0;
     }
     iora__sim_schedule(sim, peer);
-    iora__sim_mark_ready(sim, peer); /* the Unix family's writers are told at once */
 }
 
 static void
@@ -260,13 +267,24 @@ stop_listening(struct iora__sim *sim, struct iora__sim_socket *socket)
         iora__sim_schedule(sim, iora__container_of(link, struct iora__sim_socket, in_listener));
 }
 
+/* Connect no longer. */
+static void
+withdraw(struct iora__sim *sim, struct iora__sim_socket *socket)
+{
+    free_socket(sim, socket->embryo);
+    socket->embryo = NULL;
+    socket->state = IORA__SIM_FRESH;
+    iora__list_discard(&socket->in_listener);
+    iora__list_discard(&socket->in_schedule);
+}
+
 void
 iora__sim_close(struct iora__sim *sim, struct iora__sim_socket *socket)
 {
     if (socket->state == IORA__SIM_LISTENING)
         stop_listening(sim, socket);
     if (socket->state == IORA__SIM_CONNECTING)
-        iora__sim_withdraw(sim, socket);
+        withdraw(sim, socket);
     if (socket->peer != NULL)
         part_from_peer(sim, socket);
     free_socket(sim, socket);
@@ -296,16 +314,6 @@ iora__sim_connect(struct iora__sim *sim, struct iora__sim_socket *socket,
     return 0;
 }
 
-void
-iora__sim_withdraw(struct iora__sim *sim, struct iora__sim_socket *socket)
-{
-    free_socket(sim, socket->embryo);
-    socket->embryo = NULL;
-    socket->state = IORA__SIM_FRESH;
-    iora__list_discard(&socket->in_listener);
-    iora__list_discard(&socket->in_schedule);
-}
-
 /* There is room for the one that connects. */
 static void
 establish(struct iora__sim *sim, struct iora__sim_socket *listener, struct iora__sim_socket *socket)
@@ -329,7 +337,7 @@ arrive_at_listener(struct iora__sim *sim, struct iora__sim_socket *socket)
     const int rc = iora__sim_look_up(sim, &socket->remote, &listener);
 
     if (rc < 0) {
-        iora__sim_withdraw(sim, socket);
+        withdraw(sim, socket);
         socket->error = -rc;
         iora__sim_mark_ready(sim, socket);
     } else if (listener->waiting < listener->backlog) {
@@ -366,7 +374,7 @@ static void
 arrive_reset(struct iora__sim_socket *socket)
 {
     socket->in.rst = false;
-    socket->error = socket->in.ended ? EPIPE : ECONNRESET;
+    socket->error = socket->in.ended && !iora__sim_is_unix(socket) ? EPIPE : ECONNRESET;
     socket->reset = true;
 }
 
@@ -458,8 +466,6 @@ iora__sim_shutdown(void *state, int fd, int how)
     if (how != SHUT_WR)
         socket->shut_read = true;
     iora__sim_mark_ready(sim, socket);
-    if (socket->peer != NULL)
-        iora__sim_mark_ready(sim, socket->peer);
     return 0;
 }
 

@@ -1,0 +1,3 @@
+module iora/bench/net
+
+go 1.19
