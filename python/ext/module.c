@@ -10,7 +10,6 @@
 #include "ext/event.h"
 #include "ext/function.h"
 #include "ext/handle.h"
-#include "ext/listener.h"
 #include "ext/lock.h"
 #include "ext/loop.h"
 #include "ext/queue.h"
@@ -27,10 +26,16 @@ state_of_module(PyObject *module)
 }
 
 /* The first class on the way up that we made knows its module. */
+PyObject *
+iora__module_of(PyTypeObject *type)
+{
+    return PyType_GetModuleByDef(type, &iora__module);
+}
+
 struct state *
 iora__state_of(PyTypeObject *type)
 {
-    return state_of_module(PyType_GetModuleByDef(type, &iora__module));
+    return state_of_module(iora__module_of(type));
 }
 
 struct import {
@@ -58,13 +63,13 @@ static const struct import imports[] = {
     IMPORT("asyncio.protocols", "BufferedProtocol", buffered_protocol),
     IMPORT("asyncio.transports", "Transport", asyncio_transport),
     IMPORT("asyncio.trsock", "TransportSocket", transport_socket),
-    IMPORT("socket", "socket", socket_type),
     IMPORT("weakref", "WeakSet", weak_set),
     IMPORT("collections", "deque", deque),
     IMPORT("heapq", "heappush", heappush),
     IMPORT("heapq", "heappop", heappop),
     IMPORT("asyncio.exceptions", "CancelledError", cancelled_error),
     IMPORT("asyncio.exceptions", "BrokenBarrierError", broken_barrier_error),
+    IMPORT("asyncio.exceptions", "InvalidStateError", invalid_state_error),
     IMPORT("asyncio.queues", "QueueEmpty", queue_empty),
     IMPORT("asyncio.queues", "QueueFull", queue_full),
 };
@@ -114,10 +119,6 @@ static const struct name names[] = {
     NAME(remove),
     NAME(throw),
     NAME(wait),
-    NAME(connection_made),
-    NAME(_start),
-    NAME(_attach),
-    NAME(_detach),
 };
 
 #define FIELD(state, offset) ((PyObject **)(void *)((char *)(state) + (offset)))
@@ -158,7 +159,7 @@ execute(PyObject *module)
 
     if (fill_state(state) < 0 || iora__handle_add_types(module, state) < 0 ||
         iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
-        iora__listener_add_type(module, state) < 0 || iora__loop_add_type(module, state) < 0 ||
+        iora__loop_add_type(module, state) < 0 ||
         iora__awaitable_add_types(module, state) < 0 ||
         iora__function_add_type(module, state) < 0 ||
         iora__event_add_type(module, state) < 0 || iora__lock_add_type(module, state) < 0 ||
@@ -180,7 +181,6 @@ static const size_t held[] = {
     HELD(loop_type),
     HELD(attempt_type),
     HELD(transport_type),
-    HELD(listener_type),
     HELD(awaitable_type),
     HELD(stop_type),
     HELD(ready),
@@ -217,10 +217,9 @@ clear(PyObject *module)
 {
     struct state *const state = state_of_module(module);
 
-    /* Freeing what was kept asks its type how large its header is. */
-    iora__free_list_clear(state);
-    iora__awaitable_free_list_clear(state);
     state->is_gone = true;
+    iora__free_list_clear(state); /* while there are types to ask how */
+    iora__awaitable_free_list_clear(state);
     for (size_t i = 0; i < COUNT(held); i++)
         Py_CLEAR(*FIELD(state, held[i]));
     for (size_t i = 0; i < COUNT(imports); i++)
