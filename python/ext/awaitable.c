@@ -43,11 +43,15 @@ iora__awaitable_new(struct state *state, const struct iora__awaitable_kind *kind
 
     if (list->count > 0) {
         self = (AwaitableObject *)PyObject_Init(list->items[--list->count], state->awaitable_type);
+    } else if (state->is_gone) {
+        PyErr_SetString(PyExc_RuntimeError, "iora has been torn down");
+        return NULL;
     } else {
         self = PyObject_GC_New(AwaitableObject, state->awaitable_type);
         if (self == NULL)
             return NULL;
     }
+    Py_INCREF(state->module);
     self->state = state;
     self->kind = kind;
     self->inner = NULL;
@@ -75,6 +79,7 @@ static int
 awaitable_traverse(AwaitableObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->state->module);
     Py_VISIT(self->inner);
     for (int i = 0; i < IORA__AWAITABLE_REFS; i++)
         Py_VISIT(self->refs[i]);
@@ -86,6 +91,7 @@ awaitable_dealloc(AwaitableObject *self)
 {
     PyTypeObject *const type = Py_TYPE(self);
     struct state *const state = self->state;
+    PyObject *const module = state->module;
 
     if (self->status != DONE && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0)
         return;
@@ -98,6 +104,7 @@ awaitable_dealloc(AwaitableObject *self)
     else
         PyObject_GC_Del(self);
     Py_DECREF(type);
+    Py_DECREF(module);
 }
 
 void
@@ -392,12 +399,18 @@ as_call_result(PySendResult sent, PyObject *out)
 
 #if PY_VERSION_HEX >= 0x030c0000
 
+typedef struct {
+    PyStopIterationObject stop;
+    struct state *state; /* holds the module; NULL in one that was made from outside */
+} LightStopObject;
+
 static void
 stop_dealloc(PyObject *object)
 {
     PyStopIterationObject *const stop = (PyStopIterationObject *)object;
     PyTypeObject *const type = Py_TYPE(object);
-    struct state *const state = iora__state_of(type);
+    struct state *const state = ((LightStopObject *)object)->state;
+    PyObject *const module = state != NULL ? state->module : NULL;
 
     PyObject_GC_UnTrack(object);
     Py_CLEAR(stop->dict);
@@ -407,11 +420,12 @@ stop_dealloc(PyObject *object)
     Py_CLEAR(stop->context);
     Py_CLEAR(stop->cause);
     Py_CLEAR(stop->value);
-    if (!state->is_gone && state->stops.count < IORA__FREE_HANDLES_MAX)
+    if (state != NULL && !state->is_gone && state->stops.count < IORA__FREE_HANDLES_MAX)
         state->stops.items[state->stops.count++] = object;
     else
         PyObject_GC_Del(object);
     Py_DECREF(type);
+    Py_XDECREF(module);
 }
 
 static int
@@ -429,7 +443,7 @@ static PyType_Slot stop_slots[] = {
 
 static PyType_Spec stop_spec = {
     .name = "iora._c.StopIteration",
-    .basicsize = sizeof(PyStopIterationObject),
+    .basicsize = sizeof(LightStopObject),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = stop_slots,
 };
@@ -447,6 +461,7 @@ raise_light_stop(struct state *state, PyObject *value)
     stop->args = PyTuple_New(0); /* the one empty tuple */
     stop->suppress_context = 0;
     stop->value = value;
+    Py_INCREF(state->module);
     PyObject_GC_Track((PyObject *)stop);
     PyErr_SetRaisedException((PyObject *)stop);
     return NULL;
@@ -740,17 +755,26 @@ static PyMethodDef ready_methods[] = {
     {0},
 };
 
+static int
+ready_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
 static void
 ready_dealloc(PyObject *self)
 {
     PyTypeObject *const type = Py_TYPE(self);
 
-    PyObject_Free(self);
+    PyObject_GC_UnTrack(self);
+    PyObject_GC_Del(self);
     Py_DECREF(type);
 }
 
 static PyType_Slot ready_slots[] = {
     {Py_tp_dealloc, ready_dealloc},
+    {Py_tp_traverse, ready_traverse},
     {Py_tp_iternext, ready_next},
     {Py_am_await, return_self},
     {Py_am_send, ready_am_send},
@@ -761,14 +785,17 @@ static PyType_Slot ready_slots[] = {
 static PyType_Spec ready_spec = {
     .name = "iora._c.ready",
     .basicsize = sizeof(PyObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
     .slots = ready_slots,
 };
 
 PyObject *
 iora__awaitable_ready(struct state *state)
 {
-    return Py_NewRef(state->ready);
+    if (state->ready == NULL)
+        PyErr_SetString(PyExc_RuntimeError, "iora has been torn down");
+    return Py_XNewRef(state->ready);
 }
 
 static int
@@ -778,7 +805,8 @@ make_ready(PyObject *module, struct state *state)
 
     if (type == NULL)
         return -1;
-    state->ready = PyObject_New(PyObject, type);
+    if ((state->ready = PyObject_GC_New(PyObject, type)) != NULL)
+        PyObject_GC_Track(state->ready);
     Py_DECREF(type);
     return state->ready == NULL ? -1 : 0;
 }
@@ -797,8 +825,12 @@ make_stops(PyObject *module, struct state *state)
     if (state->stop_type == NULL)
         return -1;
     for (int i = 0; i < STOPS; i++) {
-        if ((made[i] = PyObject_CallNoArgs((PyObject *)state->stop_type)) == NULL)
+        if ((made[i] = PyObject_CallNoArgs((PyObject *)state->stop_type)) == NULL) {
             rc = -1;
+            continue;
+        }
+        ((LightStopObject *)made[i])->state = state;
+        Py_INCREF(module);
     }
     for (int i = 0; i < STOPS; i++)
         Py_XDECREF(made[i]);

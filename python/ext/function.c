@@ -171,6 +171,7 @@ make(struct state *state, const struct iora__function *function, PyTypeObject *o
     self->function = function;
     self->owner = owner;
     self->state = state;
+    Py_INCREF(state->module);
     self->weak_references = NULL;
     self->dict = PyDict_New();
     PyObject_GC_Track((PyObject *)self);
@@ -216,6 +217,7 @@ static int
 function_traverse(FunctionObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->state->module);
     Py_VISIT(self->dict);
     return 0;
 }
@@ -231,6 +233,7 @@ static void
 function_dealloc(FunctionObject *self)
 {
     PyTypeObject *const type = Py_TYPE(self);
+    PyObject *const module = self->state->module;
 
     PyObject_GC_UnTrack(self);
     if (self->weak_references != NULL)
@@ -238,6 +241,7 @@ function_dealloc(FunctionObject *self)
     (void)function_clear(self);
     PyObject_GC_Del(self);
     Py_DECREF(type);
+    Py_DECREF(module);
 }
 
 /* ---- what Python sees ------------------------------------------------------------------------------------ */

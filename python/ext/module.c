@@ -157,6 +157,7 @@ execute(PyObject *module)
 {
     struct state *const state = state_of_module(module);
 
+    state->module = module;
     if (fill_state(state) < 0 || iora__handle_add_types(module, state) < 0 ||
         iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
         iora__loop_add_type(module, state) < 0 ||
