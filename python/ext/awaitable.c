@@ -687,6 +687,7 @@ static PyType_Slot awaitable_slots[] = {
     {Py_tp_traverse, awaitable_traverse},
     {Py_tp_clear, awaitable_clear},
     {Py_tp_repr, awaitable_repr},
+    {Py_tp_iter, return_self}, /* what __await__() gives is iterated over, too */
     {Py_tp_iternext, awaitable_next},
     {Py_am_await, return_self},
     {Py_am_send, awaitable_am_send},
@@ -775,6 +776,7 @@ ready_dealloc(PyObject *self)
 static PyType_Slot ready_slots[] = {
     {Py_tp_dealloc, ready_dealloc},
     {Py_tp_traverse, ready_traverse},
+    {Py_tp_iter, return_self},
     {Py_tp_iternext, ready_next},
     {Py_am_await, return_self},
     {Py_am_send, ready_am_send},

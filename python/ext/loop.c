@@ -254,6 +254,7 @@ loop_traverse(LoopObject *loop, visitproc visit, void *arg)
     Py_VISIT(loop->kept);
     Py_VISIT(loop->exception_handler);
     Py_VISIT(loop->task_factory);
+    Py_VISIT(loop->loop_keyword);
     Py_VISIT(loop->default_executor);
     Py_VISIT(loop->asyncgens);
     return iora__loop_traverse_watches(loop, visit, arg);
@@ -269,6 +270,7 @@ loop_clear(LoopObject *loop)
     Py_CLEAR(loop->kept);
     Py_CLEAR(loop->exception_handler);
     Py_CLEAR(loop->task_factory);
+    Py_CLEAR(loop->loop_keyword);
     Py_CLEAR(loop->default_executor);
     Py_CLEAR(loop->asyncgens);
     return 0;
@@ -292,6 +294,24 @@ loop_dealloc(LoopObject *loop)
 }
 
 /* ---- tasks --------------------------------------------------------------------------------------------- */
+
+/* type(*args, loop=self). The dictionary of keywords is kept while the loop runs: making one is a tenth of making a
+ * task. Only for _asyncio's own types, which do not change it. */
+static PyObject *
+make_with_loop(LoopObject *loop, PyTypeObject *type, PyObject *const *args, Py_ssize_t n)
+{
+    PyObject *keywords = Py_XNewRef(loop->loop_keyword), *positional, *object = NULL;
+
+    if (keywords == NULL && (keywords = Py_BuildValue("{s:O}", "loop", loop)) != NULL &&
+        loop->is_running)
+        loop->loop_keyword = Py_NewRef(keywords);
+    positional = n > 0 ? PyTuple_Pack(1, args[0]) : PyTuple_New(0);
+    if (keywords != NULL && positional != NULL)
+        object = PyObject_Call((PyObject *)type, positional, keywords);
+    Py_XDECREF(keywords);
+    Py_XDECREF(positional);
+    return object;
+}
 
 /* create_task(coro, **keywords). The class of tasks is looked up at each call. */
 static PyObject *
@@ -317,6 +337,11 @@ loop_create_task(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject
     }
     if ((type = PyObject_GetAttr(state->tasks, state->str_Task)) == NULL)
         return NULL;
+    if (n_names == 0 && type == (PyObject *)state->asyncio.task_type) {
+        task = make_with_loop(loop, state->asyncio.task_type, args, 1);
+        Py_DECREF(type);
+        return task;
+    }
     all_names = n_names == 0 ? Py_NewRef(state->task_keywords)
                              : PySequence_Concat(state->task_keywords, names);
     if (all_names == NULL) {
@@ -336,11 +361,8 @@ loop_create_task(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject
 static PyObject *
 loop_create_future(LoopObject *loop, PyObject *unused)
 {
-    PyObject *const args[] = {NULL, (PyObject *)loop};
-
     (void)unused;
-    return PyObject_Vectorcall(loop->state->future_type, args + 1,
-                               0 | PY_VECTORCALL_ARGUMENTS_OFFSET, loop->state->task_keywords);
+    return make_with_loop(loop, loop->state->asyncio.future_type, NULL, 0);
 }
 
 static PyObject *

@@ -47,6 +47,7 @@ typedef struct LoopObject {
     PyObject *current_handle; /* in debug mode, borrowed from the drain */
     PyObject *exception_handler;
     PyObject *task_factory;
+    PyObject *loop_keyword; /* {"loop": self}, while it runs */
     PyObject *default_executor;
     PyObject *asyncgens;
     char asyncgens_shutdown_called;

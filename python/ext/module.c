@@ -3,19 +3,30 @@
  * Made in two phases, with a state for each interpreter (state.h) and no globals: each subinterpreter has a
  * module of its own, also under a GIL of its own (3.12). A free-threaded interpreter is told to keep the GIL.
  */
+#include "ext/asyncio.h"
 #include "ext/attempt.h"
 #include "ext/awaitable.h"
 #include "ext/barrier.h"
+#include "ext/chain.h"
+#include "ext/completed.h"
 #include "ext/condition.h"
+#include "ext/create.h"
 #include "ext/event.h"
 #include "ext/function.h"
+#include "ext/gather.h"
 #include "ext/handle.h"
 #include "ext/lock.h"
 #include "ext/loop.h"
 #include "ext/queue.h"
 #include "ext/semaphore.h"
+#include "ext/shield.h"
+#include "ext/sleep.h"
 #include "ext/state.h"
+#include "ext/taskgroup.h"
+#include "ext/thread.h"
+#include "ext/timeout.h"
 #include "ext/transport.h"
+#include "ext/wait.h"
 
 #include <stddef.h>
 
@@ -167,6 +178,12 @@ execute(PyObject *module)
         iora__condition_add_type(module, state) < 0 ||
         iora__semaphore_add_types(module, state) < 0 ||
         iora__barrier_add_type(module, state) < 0 || iora__queue_add_types(module, state) < 0 ||
+        iora__asyncio_fill(&state->asyncio) < 0 || iora__create_add(module, state) < 0 ||
+        iora__gather_add(module, state) < 0 || iora__taskgroup_add(module, state) < 0 ||
+        iora__sleep_add(module, state) < 0 || iora__timeout_add(module, state) < 0 ||
+        iora__wait_add(module, state) < 0 || iora__shield_add(module, state) < 0 ||
+        iora__chain_add(module, state) < 0 || iora__completed_add(module, state) < 0 ||
+        iora__thread_add(module, state) < 0 ||
         PyModule_AddType(module, state->handle_type) < 0 ||
         PyModule_AddType(module, state->timer_type) < 0)
         return -1;
@@ -210,7 +227,7 @@ traverse(PyObject *module, visitproc visit, void *arg)
         Py_VISIT(*FIELD(state, held[i]));
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_VISIT(*FIELD(state, imports[i].offset));
-    return 0;
+    return iora__asyncio_traverse(&state->asyncio, visit, arg);
 }
 
 static int
@@ -225,6 +242,7 @@ clear(PyObject *module)
         Py_CLEAR(*FIELD(state, held[i]));
     for (size_t i = 0; i < COUNT(imports); i++)
         Py_CLEAR(*FIELD(state, imports[i].offset));
+    iora__asyncio_clear(&state->asyncio);
     return 0;
 }
 
@@ -237,6 +255,7 @@ free_module(void *module)
     for (size_t i = 0; i < COUNT(names); i++)
         Py_CLEAR(*FIELD(state, names[i].offset));
     Py_CLEAR(state->task_keywords);
+    iora__asyncio_free(&state->asyncio);
 }
 
 static PyModuleDef_Slot slots[] = {

@@ -460,6 +460,7 @@ stop_tracking:
 leave:
     loop->is_stopping = false;
     loop->is_running = false;
+    Py_CLEAR(loop->loop_keyword);
     loop->batch = 0;
     iora__loop_leave(loop->core);
     Py_DECREF(loop);

@@ -9,6 +9,7 @@
  */
 #include "ext/running.h"
 
+#include "ext/asyncio.h"
 #include "ext/loop.h"
 #include "ext/state.h"
 
@@ -55,9 +56,9 @@ iora__create_future(const struct state *state, PyObject *loop)
 }
 
 static int
-ask(PyObject *object, PyObject *question)
+ask(const struct state *state, PyObject *future, enum iora__question question)
 {
-    PyObject *const answer = PyObject_CallMethodNoArgs(object, question);
+    PyObject *const answer = iora__future_ask(state, future, question);
     const int is_true = answer != NULL ? PyObject_IsTrue(answer) : -1;
 
     Py_XDECREF(answer);
@@ -67,13 +68,13 @@ ask(PyObject *object, PyObject *question)
 int
 iora__future_is_done(const struct state *state, PyObject *future)
 {
-    return ask(future, state->str_done);
+    return ask(state, future, IORA__ASK_DONE);
 }
 
 int
 iora__future_is_cancelled(const struct state *state, PyObject *future)
 {
-    return ask(future, state->str_cancelled);
+    return ask(state, future, IORA__ASK_CANCELLED);
 }
 
 int

@@ -11,6 +11,16 @@
 
 #include <math.h>
 
+/* Compared by itself: PyUnicode_CompareWithASCIIString() is 10 ns of each callback. */
+static inline bool
+is_context(PyObject *name)
+{
+    enum { LENGTH = sizeof "context" - 1 };
+
+    return PyUnicode_GET_LENGTH(name) == LENGTH && PyUnicode_IS_COMPACT_ASCII(name) &&
+           memcmp(PyUnicode_1BYTE_DATA(name), "context", LENGTH) == 0;
+}
+
 /* The context of (callback, *args, *, context=None): borrowed, NULL for none. -1 for other keywords. */
 static int
 take_context(PyObject *const *args, Py_ssize_t n, PyObject *names, PyObject **context)
@@ -21,7 +31,7 @@ take_context(PyObject *const *args, Py_ssize_t n, PyObject *names, PyObject **co
     for (Py_ssize_t i = 0; i < n_names; i++) {
         PyObject *const name = PyTuple_GET_ITEM(names, i);
 
-        if (PyUnicode_CompareWithASCIIString(name, "context") != 0) {
+        if (!is_context(name)) {
             PyErr_Format(PyExc_TypeError, "unexpected keyword argument '%U'", name);
             return -1;
         }

@@ -10,6 +10,8 @@
 
 #include <stdbool.h>
 
+#include "ext/asyncio_state.h"
+
 enum { IORA__FREE_HANDLES_MAX = 1024 };
 
 /* Handles that were dropped, for the next ones. */
@@ -45,6 +47,7 @@ struct state {
     PyTypeObject *queue_type, *queue_types[3];
     PyObject *public_event, *public_lock, *public_condition, *queue_shut_down; /* once needed */
     struct plain_class plain_lock, plain_semaphore, plain_queues[3];           /* sync.c */
+    struct asyncio asyncio;                                                    /* asyncio.c */
     bool is_gone; /* the module is being torn down: nothing is kept any more */
 
     PyObject *asyncio_handle; /* what ours say they are instances of */
@@ -79,5 +82,11 @@ extern struct PyModuleDef iora__module;
 /* The module that made this type, or a type it is derived from; borrowed. */
 PyObject *iora__module_of(PyTypeObject *type);
 struct state *iora__state_of(PyTypeObject *type);
+
+static inline struct state *
+iora__state_of(PyTypeObject *type)
+{
+    return PyModule_GetState(iora__module_of(type));
+}
 
 #endif
