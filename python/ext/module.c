@@ -43,12 +43,6 @@ iora__module_of(PyTypeObject *type)
     return PyType_GetModuleByDef(type, &iora__module);
 }
 
-struct state *
-iora__state_of(PyTypeObject *type)
-{
-    return state_of_module(iora__module_of(type));
-}
-
 struct import {
     const char *module, *name; /* no name: the module itself */
     size_t offset;

@@ -81,7 +81,6 @@ extern struct PyModuleDef iora__module;
 
 /* The module that made this type, or a type it is derived from; borrowed. */
 PyObject *iora__module_of(PyTypeObject *type);
-struct state *iora__state_of(PyTypeObject *type);
 
 static inline struct state *
 iora__state_of(PyTypeObject *type)
