@@ -1,14 +1,7 @@
 #!/usr/bin/env python3
 """Runs the network bench: echo servers under load, web servers under wrk, hand-offs to threads.
 
-What is run: the contenders of net/rows.toml, programs below --programs.  Servers keep to the rules
-in net/server.h: the first line ends with their port, and they serve until their stdin ends.
-
-How it is run: in rounds.  In each round every row is run once with every contender, one after
-another; which one is first changes from round to round.  The echo servers of a row are started
-together and then measured in turn, a tenth of a second each, again and again: whatever else the
-machine does meets all alike.  The server that is measured has one processor for itself and the load
-another.
+What is run: the contenders of net/rows.toml, programs below --programs, as serve.py says.
 
 What is judged: for the echo rows the CPU time of the server for a request, by the kernel's clock of
 that process, divided by that of the loop written by hand in the same turn, or by a peer's: the
