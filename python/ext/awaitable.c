@@ -127,7 +127,8 @@ return_self(PyObject *self)
 static bool
 is_iterable_coroutine(PyObject *object)
 {
-    PyObject *const code = PyGen_CheckExact(object) ? PyObject_GetAttrString(object, "gi_code") : NULL;
+    PyObject *const code =
+        PyGen_CheckExact(object) ? PyObject_GetAttrString(object, "gi_code") : NULL;
     bool is = false;
 
     if (code != NULL) {
@@ -675,7 +676,8 @@ static PyMethodDef awaitable_methods[] = {
     {"send", (PyCFunction)awaitable_send, METH_O,
      PyDoc_STR("send($self, value, /)\n--\n\nGo on with a value, to the next await or the end.")},
     {"throw", (PyCFunction)(void (*)(void))awaitable_throw, METH_FASTCALL,
-     PyDoc_STR("throw($self, type, value=None, traceback=None, /)\n--\n\nGo on with an exception.")},
+     PyDoc_STR(
+         "throw($self, type, value=None, traceback=None, /)\n--\n\nGo on with an exception.")},
     {"close", (PyCFunction)awaitable_close, METH_NOARGS,
      PyDoc_STR("close($self, /)\n--\n\nEnd it by a GeneratorExit.")},
     {0},
@@ -822,8 +824,8 @@ make_stops(PyObject *module, struct state *state)
     PyObject *made[STOPS] = {NULL};
     int rc = 0;
 
-    state->stop_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &stop_spec,
-                                                                PyExc_StopIteration);
+    state->stop_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &stop_spec, PyExc_StopIteration);
     if (state->stop_type == NULL)
         return -1;
     for (int i = 0; i < STOPS; i++) {
@@ -843,8 +845,7 @@ make_stops(PyObject *module, struct state *state)
 int
 iora__awaitable_add_types(PyObject *module, struct state *state)
 {
-    state->awaitable_type =
-        (PyTypeObject *)PyType_FromModuleAndSpec(module, &awaitable_spec, NULL);
+    state->awaitable_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &awaitable_spec, NULL);
 #if PY_VERSION_HEX >= 0x030c0000
     if (make_stops(module, state) < 0)
         return -1;

@@ -82,9 +82,8 @@ take(QueueObject *self)
         return take_from_ring(&self->ring);
     if (self->order == IORA__HEAP)
         return PyObject_CallOneArg(state->heappop, self->container);
-    return PyObject_CallMethodNoArgs(self->container, self->order == IORA__LIFO
-                                                          ? state->str_pop
-                                                          : state->str_popleft);
+    return PyObject_CallMethodNoArgs(
+        self->container, self->order == IORA__LIFO ? state->str_pop : state->str_popleft);
 }
 
 /* The container in which Python sees the items. */
@@ -95,8 +94,8 @@ make_container(QueueObject *self)
 
     if (self->container != NULL)
         return Py_NewRef(self->container);
-    container = self->order == IORA__FIFO ? PyObject_CallNoArgs(self->sync.state->deque)
-                                          : PyList_New(0);
+    container =
+        self->order == IORA__FIFO ? PyObject_CallNoArgs(self->sync.state->deque) : PyList_New(0);
     if (container == NULL)
         return NULL;
     self->container = container;
@@ -199,8 +198,8 @@ get_by_class(QueueObject *self)
 static int
 raise_shut(const QueueObject *self)
 {
-    PyObject *const class =
-        iora__sync_public_class(&self->sync.state->queue_shut_down, "iora._queues", "QueueShutDown");
+    PyObject *const class = iora__sync_public_class(&self->sync.state->queue_shut_down,
+                                                    "iora._queues", "QueueShutDown");
 
     if (class != NULL)
         PyErr_SetNone(class);
@@ -336,9 +335,9 @@ step_of_get(AwaitableObject *self, PyObject *value, PyObject **out)
     outcome = wait_until_may(self, value, &queue->sync.waiters, is_empty, out);
     if (outcome != IORA__RETURN)
         return outcome;
-    *out = is_plain(queue) ? get_nowait(queue)
-                           : PyObject_CallMethodNoArgs((PyObject *)queue,
-                                                       self->state->str_get_nowait);
+    *out = is_plain(queue)
+               ? get_nowait(queue)
+               : PyObject_CallMethodNoArgs((PyObject *)queue, self->state->str_get_nowait);
     return *out == NULL ? IORA__RAISE : IORA__RETURN;
 }
 
@@ -878,18 +877,12 @@ queue_dealloc(QueueObject *self)
 }
 
 static PyType_Slot queue_slots[] = {
-    {Py_tp_new, queue_new},
-    {Py_tp_init, queue_init},
-    {Py_tp_dealloc, queue_dealloc},
-    {Py_tp_traverse, queue_traverse},
-    {Py_tp_clear, queue_clear},
-    {Py_tp_setattro, iora__sync_setattro},
-    {Py_tp_repr, queue_repr},
-    {Py_tp_str, queue_str},
-    {Py_tp_methods, queue_methods},
-    {Py_tp_members, queue_members},
-    {Py_tp_getset, queue_getset},
-    {0},
+    {Py_tp_new, queue_new},         {Py_tp_init, queue_init},
+    {Py_tp_dealloc, queue_dealloc}, {Py_tp_traverse, queue_traverse},
+    {Py_tp_clear, queue_clear},     {Py_tp_setattro, iora__sync_setattro},
+    {Py_tp_repr, queue_repr},       {Py_tp_str, queue_str},
+    {Py_tp_methods, queue_methods}, {Py_tp_members, queue_members},
+    {Py_tp_getset, queue_getset},   {0},
 };
 
 static PyType_Slot ordered_slots[] = {

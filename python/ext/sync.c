@@ -214,8 +214,7 @@ iora__sync_repr(SyncObject *self, PyObject *what)
 Py_ssize_t
 iora__waiters_count(const struct waiters *waiters)
 {
-    return waiters->deque == NULL ? (Py_ssize_t)waiters->ring.count
-                                  : PyObject_Size(waiters->deque);
+    return waiters->deque == NULL ? (Py_ssize_t)waiters->ring.count : PyObject_Size(waiters->deque);
 }
 
 PyObject *
@@ -224,9 +223,8 @@ iora__waiters_get(const struct waiters *waiters, Py_ssize_t i)
     PyObject *item;
 
     if (waiters->deque == NULL)
-        return (size_t)i < waiters->ring.count
-                   ? Py_NewRef(iora__ring_at(&waiters->ring, (size_t)i))
-                   : NULL;
+        return (size_t)i < waiters->ring.count ? Py_NewRef(iora__ring_at(&waiters->ring, (size_t)i))
+                                               : NULL;
     item = PySequence_GetItem(waiters->deque, i);
     if (item == NULL && PyErr_ExceptionMatches(PyExc_IndexError))
         PyErr_Clear();
