@@ -16,6 +16,7 @@
 
 #include "ext/attempt.h"
 #include "ext/compat.h"
+#include "ext/listener.h"
 #include "ext/state.h"
 #include "ext/transport.h"
 
@@ -98,6 +99,9 @@ loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     loop->signal_fds[0] = loop->signal_fds[1] = -1;
     iora__list_init(&loop->timers);
     iora__list_init(&loop->transports);
+    iora__list_init(&loop->unsent);
+    iora__list_init(&loop->listeners);
+    loop->write_policy = IORA__WRITE_PER_CALLBACK;
     return (PyObject *)loop;
 }
 
@@ -174,6 +178,7 @@ close_core(LoopObject *loop)
     if (loop->core == NULL)
         return;
     iora__loop_drop_transports(loop);
+    iora__loop_drop_listeners(loop);
     drop_callbacks(loop);
     iora__loop_close_signal_fds(loop);
     (void)iora_loop_free(loop->core);
@@ -244,6 +249,8 @@ loop_finalize(PyObject *self)
 static int
 loop_traverse(LoopObject *loop, visitproc visit, void *arg)
 {
+    int rc;
+
     Py_VISIT(Py_TYPE(loop));
     Py_VISIT(loop->module);
     for (size_t i = 0; i < loop->ready.count; i++)
@@ -257,6 +264,9 @@ loop_traverse(LoopObject *loop, visitproc visit, void *arg)
     Py_VISIT(loop->loop_keyword);
     Py_VISIT(loop->default_executor);
     Py_VISIT(loop->asyncgens);
+    if ((rc = iora__loop_traverse_transports(loop, visit, arg)) != 0 ||
+        (rc = iora__loop_traverse_listeners(loop, visit, arg)) != 0)
+        return rc;
     return iora__loop_traverse_watches(loop, visit, arg);
 }
 
@@ -265,6 +275,7 @@ loop_clear(LoopObject *loop)
 {
     if (loop->core != NULL) {
         iora__loop_drop_transports(loop);
+        iora__loop_drop_listeners(loop);
         drop_callbacks(loop);
     }
     Py_CLEAR(loop->kept);
@@ -510,6 +521,7 @@ static PyGetSetDef loop_getset[] = {
 
 static PyMemberDef loop_members[] = {
     {"slow_callback_duration", T_DOUBLE, offsetof(LoopObject, slow_callback_duration), 0, NULL},
+    {"_write_policy", T_UBYTE, offsetof(LoopObject, write_policy), 0, NULL},
     {"_exception_handler", T_OBJECT, offsetof(LoopObject, exception_handler), 0, NULL},
     {"_task_factory", T_OBJECT, offsetof(LoopObject, task_factory), 0, NULL},
     {"_default_executor", T_OBJECT, offsetof(LoopObject, default_executor), 0, NULL},
@@ -575,6 +587,8 @@ static PyMethodDef loop_methods[] = {
            "BlockingIOError."),
     METHOD("_make_transport", iora__loop_make_transport, METH_FASTCALL,
            "_make_transport($self, sock, protocol, waiter, extra, server)\n--\n\n"),
+    METHOD("_transports_of", iora__loop_transports_of, METH_O, ""),
+    METHOD("_listen", iora__loop_listen, METH_FASTCALL, ""),
     METHOD("get_debug", loop_get_debug, METH_NOARGS, "get_debug($self, /)\n--\n\n"),
     METHOD("set_debug", loop_set_debug, METH_O, "set_debug($self, enabled)\n--\n\n"),
     METHOD("_check_closed", loop_check_closed, METH_NOARGS, ""),

@@ -28,6 +28,9 @@ typedef struct LoopObject {
     size_t batch;                   /* so many at the head of the ring are this batch's */
     struct iora__link timers;       /* TimerObjects that are to come */
     struct iora__link transports;   /* that are open */
+    struct iora__link unsent;       /* those that callbacks have written to */
+    struct iora__link listeners;    /* that listen */
+    uint8_t write_policy;           /* enum iora__write_policy */
     struct descriptor *descriptors; /* by number */
     size_t n_descriptors;
     PyObject *kept; /* an exception that must leave the loop at the drain */

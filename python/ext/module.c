@@ -15,6 +15,7 @@
 #include "ext/function.h"
 #include "ext/gather.h"
 #include "ext/handle.h"
+#include "ext/listener.h"
 #include "ext/lock.h"
 #include "ext/loop.h"
 #include "ext/queue.h"
@@ -22,6 +23,7 @@
 #include "ext/shield.h"
 #include "ext/sleep.h"
 #include "ext/state.h"
+#include "ext/streams.h"
 #include "ext/taskgroup.h"
 #include "ext/thread.h"
 #include "ext/timeout.h"
@@ -68,6 +70,10 @@ static const struct import imports[] = {
     IMPORT("asyncio.protocols", "BufferedProtocol", buffered_protocol),
     IMPORT("asyncio.transports", "Transport", asyncio_transport),
     IMPORT("asyncio.trsock", "TransportSocket", transport_socket),
+    IMPORT("socket", "socket", socket_type),
+    IMPORT("asyncio.exceptions", "IncompleteReadError", incomplete_read_error),
+    IMPORT("asyncio.exceptions", "LimitOverrunError", limit_overrun_error),
+    IMPORT("asyncio.streams", "StreamReader", stock_stream_reader),
     IMPORT("weakref", "WeakSet", weak_set),
     IMPORT("collections", "deque", deque),
     IMPORT("heapq", "heappush", heappush),
@@ -124,6 +130,13 @@ static const struct name names[] = {
     NAME(remove),
     NAME(throw),
     NAME(wait),
+    NAME(connection_made),
+    NAME(_start),
+    NAME(_attach),
+    NAME(_detach),
+    NAME(feed_data),
+    NAME(is_closing),
+    NAME(write),
 };
 
 #define FIELD(state, offset) ((PyObject **)(void *)((char *)(state) + (offset)))
@@ -165,7 +178,7 @@ execute(PyObject *module)
     state->module = module;
     if (fill_state(state) < 0 || iora__handle_add_types(module, state) < 0 ||
         iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
-        iora__loop_add_type(module, state) < 0 ||
+        iora__listener_add_type(module, state) < 0 || iora__loop_add_type(module, state) < 0 ||
         iora__awaitable_add_types(module, state) < 0 ||
         iora__function_add_type(module, state) < 0 ||
         iora__event_add_type(module, state) < 0 || iora__lock_add_type(module, state) < 0 ||
@@ -178,6 +191,7 @@ execute(PyObject *module)
         iora__wait_add(module, state) < 0 || iora__shield_add(module, state) < 0 ||
         iora__chain_add(module, state) < 0 || iora__completed_add(module, state) < 0 ||
         iora__thread_add(module, state) < 0 ||
+        iora__streams_add_types(module, state) < 0 ||
         PyModule_AddType(module, state->handle_type) < 0 ||
         PyModule_AddType(module, state->timer_type) < 0)
         return -1;
@@ -193,6 +207,11 @@ static const size_t held[] = {
     HELD(loop_type),
     HELD(attempt_type),
     HELD(transport_type),
+    HELD(listener_type),
+    HELD(stream_reader_type),
+    HELD(stream_writer_type),
+    HELD(stream_protocol_type),
+    HELD(public_stream_reader),
     HELD(awaitable_type),
     HELD(stop_type),
     HELD(ready),

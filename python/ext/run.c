@@ -18,6 +18,7 @@
 #include "ext/compat.h"
 #include "ext/loop.h"
 #include "ext/state.h"
+#include "ext/transport.h"
 
 #include "sys/sys.h"
 
@@ -102,13 +103,8 @@ take_from_core(iora_loop *core)
 }
 
 static void
-drain(iora_loop *core, void *arg)
+run_slice(iora_loop *core, LoopObject *loop)
 {
-    LoopObject *const loop = arg;
-
-    take_from_core(core);
-    if (PyErr_Occurred() || iora__loop_raise_kept(loop) < 0)
-        return;
     iora__loop_begin_slice(core);
     while (core->slice > 0) {
         if (loop->batch == 0) {
@@ -120,14 +116,31 @@ drain(iora_loop *core, void *arg)
         iora__loop_count_callback(core);
         if (run_next(loop) < 0)
             return;
+        if (!iora__list_is_empty(&loop->unsent) && loop->write_policy != IORA__WRITE_PER_TURN)
+            iora__loop_flush(loop);
     }
+}
+
+static void
+drain(iora_loop *core, void *arg)
+{
+    LoopObject *const loop = arg;
+
+    take_from_core(core);
+    if (PyErr_Occurred() || iora__loop_raise_kept(loop) < 0)
+        return;
+    run_slice(core, loop);
+    if (!PyErr_Occurred())
+        iora__loop_flush(loop);
 }
 
 static bool
 has_ready(iora_loop *core, void *arg)
 {
+    const LoopObject *const loop = arg;
+
     (void)core;
-    return ((const LoopObject *)arg)->ready.count > 0;
+    return loop->ready.count > 0 || loop->kept != NULL || !iora__list_is_empty(&loop->unsent);
 }
 
 /* ---- blocking ---------------------------------------------------------------------------------------- */

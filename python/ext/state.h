@@ -33,6 +33,8 @@ struct state {
     PyTypeObject *loop_type;
     PyTypeObject *attempt_type;
     PyTypeObject *transport_type;
+    PyTypeObject *listener_type;
+    PyTypeObject *stream_reader_type, *stream_writer_type, *stream_protocol_type; /* streams.c */
     struct free_list handles;
     struct free_list timers;
     PyTypeObject *awaitable_type; /* awaitable.c */
@@ -67,6 +69,9 @@ struct state {
     PyObject *set_result_unless_cancelled; /* asyncio.futures' */
     PyObject *transport_socket;            /* asyncio.trsock's */
     PyObject *buffered_protocol;
+    PyObject *socket_type;
+    PyObject *incomplete_read_error, *limit_overrun_error, *stock_stream_reader;
+    PyObject *public_stream_reader; /* iora._streams' */
 
     PyObject *str_call_exception_handler, *str_call_at, *str_done, *str_set_result,
         *str_set_exception, *str_Task, *str_connection_lost, *str_data_received, *str_eof_received,
@@ -74,6 +79,8 @@ struct state {
     PyObject *str__get, *str__get_running_loop, *str__put, *str_acquire, *str_append, *str_cancel, *str_cancelled, *str_close,
         *str_create_future, *str_empty, *str_full, *str_get_nowait, *str_locked, *str_pop, *str_popleft,
         *str_put_nowait, *str_qsize, *str_release, *str_remove, *str_throw, *str_wait;
+    PyObject *str_connection_made, *str__start, *str__attach, *str__detach, *str_feed_data, *str_is_closing,
+        *str_write;
     PyObject *task_keywords; /* ("loop",) */
 };
 

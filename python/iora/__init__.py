@@ -10,11 +10,12 @@ Everything else that asyncio has is here too, so `import iora as asyncio` works.
 
 import asyncio as _asyncio
 
-from . import _locks, _queues, _tasks
+from . import _locks, _queues, _streams, _tasks
 from ._install import install, uninstall
 from ._locks import *
 from ._loop import EventLoop, new_event_loop
 from ._queues import *
+from ._streams import *
 from ._tasks import *
 
 __version__ = "0.1.0"
@@ -36,7 +37,7 @@ def run(main, *, debug=None, loop_factory=None):
 
 
 _OURS = ["EventLoop", "Runner", "install", "new_event_loop", "run", "uninstall",
-         *_locks.__all__, *_queues.__all__, *_tasks.__all__]
+         *_locks.__all__, *_queues.__all__, *_streams.__all__, *_tasks.__all__]
 __all__ = sorted({*_OURS, *_asyncio.__all__})
 
 

@@ -10,11 +10,11 @@ import sys
 import threading
 from asyncio import events
 
-from . import _locks, _queues, _tasks
+from . import _locks, _queues, _streams, _tasks
 from ._loop import EventLoop, new_event_loop
 
 # What each names in __all__ takes the place of what asyncio has by that name.
-_IN_PLACE_OF_ASYNCIO = [_locks, _queues, _tasks]
+_IN_PLACE_OF_ASYNCIO = [_locks, _queues, _streams, _tasks]
 
 _lock = threading.Lock()
 _rebound = []  # (module's dict, name, what was there)

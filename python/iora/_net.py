@@ -107,7 +107,7 @@ class Net:
             sock.setblocking(False)
             if local_infos is not None:
                 self._bind_one(sock, local_infos, mine)
-            await self.sock_connect(sock, address)
+            await self._connect(sock, address)
             return sock
         except BaseException as exc:
             if sock is not None:
@@ -182,17 +182,18 @@ class Net:
             local_infos = None if local_addr is None else await self._look_up(local_addr, **how)
             if interleave:
                 infos = _interleave(infos, interleave)
-            sock = await self._connect_to_any(infos, local_infos, happy_eyeballs_delay, all_errors)
-        return await self._connected(sock, protocol_factory)
+            found = await self._connect_to_any(infos, local_infos, happy_eyeballs_delay, all_errors)
+        return await self._connected(sock or found, protocol_factory, sock is None)
 
-    async def _connected(self, sock, protocol_factory):
+    async def _connected(self, sock, protocol_factory, is_ours):
         sock.setblocking(False)
         waiter = self.create_future()
         try:
             protocol = protocol_factory()
             transport = self._make_transport(sock, protocol, waiter, None, None)
         except BaseException:
-            sock.close()
+            if is_ours:
+                sock.close()
             raise
         try:
             await waiter
@@ -210,7 +211,7 @@ class Net:
         _check_ssl_arguments(ssl, ssl_handshake_timeout=ssl_handshake_timeout,
                              ssl_shutdown_timeout=ssl_shutdown_timeout)
         self._refuse_ssl_socket(sock)
-        return await self._connected(sock, protocol_factory)
+        return await self._connected(sock, protocol_factory, False)
 
     async def create_unix_connection(self, protocol_factory, path=None, *, ssl=None, sock=None,
                                      server_hostname=None, ssl_handshake_timeout=None,
@@ -235,7 +236,7 @@ class Net:
             except BaseException:
                 sock.close()
                 raise
-        return await self._connected(sock, protocol_factory)
+        return await self._connected(sock, protocol_factory, path is not None)
 
     # ---- listening ------------------------------------------------------------------------------
 

@@ -360,6 +360,9 @@ class Rare:
             infos = await self._resolve(address, family=sock.family, type=sock.type,
                                         proto=sock.proto)
             address = infos[0][4]
+        await self._connect(sock, address)
+
+    async def _connect(self, sock, address):
         try:
             sock.connect(address)
             return

@@ -1,15 +1,10 @@
 """The server object: listening sockets, and the connections they brought."""
 
 import asyncio
-import errno
-import weakref
-from asyncio import constants, events, trsock
-
-# What a process or the system has run out of, and what may come back.
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+from asyncio import base_events, constants, trsock
 
 
-class Server(events.AbstractServer):
+class Server(base_events.Server):
     """What create_server() and create_unix_server() return."""
 
     def __init__(self, loop, sockets, protocol_factory, backlog, paths=()):
@@ -18,7 +13,7 @@ class Server(events.AbstractServer):
         self._protocol_factory = protocol_factory
         self._backlog = backlog
         self._paths = list(paths)  # of Unix sockets, with the inode each had
-        self._clients = weakref.WeakSet()
+        self._listeners = []
         self._active_count = 0
         self._waiters = []
         self._serving = False
@@ -29,12 +24,10 @@ class Server(events.AbstractServer):
 
     # ---- its connections ----------------------------------------------------------------------
 
-    def _attach(self, transport):
+    def _attach(self):
         self._active_count += 1
-        self._clients.add(transport)
 
-    def _detach(self, transport):
-        self._clients.discard(transport)
+    def _detach(self):
         self._active_count -= 1
         self._wake_if_over()
 
@@ -48,12 +41,12 @@ class Server(events.AbstractServer):
 
     def close_clients(self):
         """Close all connections, once what was written to them is sent."""
-        for transport in list(self._clients):
+        for transport in self._loop._transports_of(self):
             transport.close()
 
     def abort_clients(self):
         """Close all connections now."""
-        for transport in list(self._clients):
+        for transport in self._loop._transports_of(self):
             transport.abort()
 
     # ---- listening ------------------------------------------------------------------------------
@@ -64,52 +57,31 @@ class Server(events.AbstractServer):
         self._serving = True
         for sock in self._sockets:
             sock.listen(self._backlog)
-            self._loop.add_reader(sock, self._accept, sock)
+            listener = self._loop._listen(sock, self._protocol_factory, self)
+            self._listeners.append(listener)
+            listener.start()
 
-    def _accept(self, sock):
-        for _ in range(self._backlog + 1):
-            try:
-                connection, address = sock.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except ConnectionAbortedError:
-                continue
-            except OSError as exc:
-                if exc.errno not in _EXHAUSTED:
-                    raise
-                self._pause_accepting(sock, exc)
-                return
-            self._begin(connection, address)
-
-    def _pause_accepting(self, sock, exc):
+    def _retry(self, listener, sock, exc):
+        """By a listener that has stopped: there is no descriptor or memory for a connection."""
         self._loop.call_exception_handler({
             "message": "socket.accept() out of system resource",
             "exception": exc,
             "socket": trsock.TransportSocket(sock),
         })
-        self._loop.remove_reader(sock)
-        self._loop.call_later(constants.ACCEPT_RETRY_DELAY, self._resume_accepting, sock)
+        self._loop.call_later(constants.ACCEPT_RETRY_DELAY, self._resume, listener)
 
-    def _resume_accepting(self, sock):
-        if self._sockets is not None and sock in self._sockets:
-            self._loop.add_reader(sock, self._accept, sock)
+    def _resume(self, listener):
+        if listener in self._listeners:
+            listener.start()
 
-    def _begin(self, connection, address):
-        protocol = None
-        try:
-            connection.setblocking(False)
-            protocol = self._protocol_factory()
-            self._loop._make_transport(connection, protocol, None, {"peername": address}, self)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            connection.close()
-            if self._loop.get_debug():
-                context = {"message": "Error on transport creation for incoming connection",
-                           "exception": exc}
-                if protocol is not None:
-                    context["protocol"] = protocol
-                self._loop.call_exception_handler(context)
+    def _give_up(self, listener, sock, exc):
+        """By a listener that has stopped: its socket is of no use any more."""
+        self._listeners.remove(listener)
+        self._loop.call_exception_handler({
+            "message": "socket.accept() failed",
+            "exception": exc,
+            "socket": trsock.TransportSocket(sock),
+        })
 
     # ---- what users call ----------------------------------------------------------------------------
 
@@ -131,9 +103,10 @@ class Server(events.AbstractServer):
         sockets, self._sockets = self._sockets, None
         if sockets is None:
             return
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.stop()
         for sock in sockets:
-            if not self._loop.is_closed():
-                self._loop.remove_reader(sock)
             sock.close()
         for remove in self._paths:
             remove()

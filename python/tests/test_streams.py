@@ -1,0 +1,281 @@
+"""Streams: the same scenarios with asyncio's on its loop and with ours, and how ours keep their bytes."""
+
+import asyncio
+import gc
+import socket
+import unittest.mock
+
+import pytest
+
+import iora
+
+
+def both(scenario):
+    """Run scenario(module, trace) with asyncio and with iora: the traces must be the same."""
+    traces = []
+    for module, factory in (asyncio, asyncio.SelectorEventLoop), (iora, iora.new_event_loop):
+        trace = []
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(asyncio.wait_for(scenario(module, trace), 20))
+        traces.append(trace)
+    assert traces[1] == traces[0]
+    assert traces[0]
+
+
+async def attempt(trace, awaitable):
+    """Write down what comes of it."""
+    try:
+        trace.append(await awaitable)
+    except (Exception, asyncio.CancelledError) as exc:
+        known = [getattr(exc, name, None) for name in ("partial", "expected", "consumed")]
+        trace.append((type(exc).__name__, str(exc), *known))
+
+
+def fed(module, *pieces, limit=16):
+    reader = module.StreamReader(limit=limit, loop=asyncio.get_running_loop())
+    for piece in pieces:
+        reader.feed_data(piece)
+    return reader
+
+
+READS = [
+    ("readline",), ("readuntil",), ("readuntil", b"lf"), ("readuntil", b""), ("readexactly", 0),
+    ("readexactly", 5), ("readexactly", 30), ("readexactly", -1), ("read", 0), ("read", 3),
+    ("read", 100), ("read",), ("read", -1),
+]
+FEEDS = [
+    [], [b"one\n"], [b"one\ntwo\n"], [b"o", b"ne\nhalf"], [b"half"], [b"x" * 40], [b"x" * 40 + b"\n"],
+    [b"x" * 16 + b"\n"], [b"x" * 17 + b"\n", b"next\n"], [bytearray(b"one\n"), memoryview(b"two\n")],
+]
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("feed", FEEDS)
+def test_a_read_gives_the_same_before_and_after_the_end(read, feed):
+    method, *args = read
+
+    async def scenario(module, trace):
+        reader = fed(module, *feed)
+        task = asyncio.ensure_future(getattr(reader, method)(*args))
+        for piece in b"la", b"ter\n":
+            await asyncio.sleep(0.001)
+            trace.append((task.done(), bytes(reader._buffer) if task.done() else None))
+            reader.feed_data(piece)
+        await asyncio.sleep(0.001)
+        reader.feed_eof()
+        await attempt(trace, task)
+        trace.append((bytes(reader._buffer), reader.at_eof()))
+        for _ in range(3):
+            await attempt(trace, getattr(reader, method)(*args))
+        trace.append((bytes(reader._buffer), reader.at_eof()))
+
+    both(scenario)
+
+
+def test_a_readers_errors_are_the_same():
+    async def scenario(module, trace):
+        reader = fed(module, b"half")
+        first = asyncio.ensure_future(reader.readline())
+        await asyncio.sleep(0)
+        await attempt(trace, reader.readline())
+        await attempt(trace, reader.readexactly(100))
+        first.cancel()
+        await attempt(trace, first)
+        second = asyncio.ensure_future(reader.readline())
+        await asyncio.sleep(0)
+        reader.set_exception(ValueError("broken"))
+        await attempt(trace, second)
+        for read in reader.read(), reader.readline(), reader.readexactly(1), reader.readuntil():
+            await attempt(trace, read)
+        trace.append(repr(reader.exception()))
+        reader = fed(module)
+        reader.feed_eof()
+        with pytest.raises(AssertionError):
+            reader.feed_data(b"x")
+        for limit in 0, -1:
+            with pytest.raises(ValueError) as caught:
+                fed(module, limit=limit)
+            trace.append(str(caught.value))
+
+    both(scenario)
+
+
+def test_a_reader_pauses_its_transport_and_has_it_go_on():
+    async def scenario(module, trace):
+        transport = unittest.mock.Mock()
+        reader = fed(module, b"x" * 10)
+        reader.set_transport(transport)
+
+        def note():
+            trace.append((transport.pause_reading.call_count, transport.resume_reading.call_count,
+                          reader._paused, len(reader._buffer)))
+
+        for size in 20, 3, 3, 3:
+            reader.feed_data(b"y" * size)
+            note()
+        for size in 10, 10, 10:
+            await reader.read(size)
+            note()
+        reader.feed_data(b"z" * 100)
+        note()
+        task = asyncio.ensure_future(reader.readexactly(200))
+        await asyncio.sleep(0)
+        note()
+        reader.feed_data(b"z" * 100)
+        await task
+        note()
+
+    both(scenario)
+
+
+def test_lines_are_iterated():
+    async def scenario(module, trace):
+        reader = fed(module, b"one\ntwo\nhalf")
+        reader.feed_eof()
+        async for line in reader:
+            trace.append(line)
+
+    both(scenario)
+
+
+def test_a_server_and_a_client_talk(tmp_path):
+    async def scenario(module, trace):
+        async def serve(reader, writer):
+            trace.append([isinstance(reader, asyncio.StreamReader), isinstance(writer, asyncio.StreamWriter)])
+            async for line in reader:
+                writer.write(b"<" + line[:-1] + b">")
+                writer.writelines([b"\n"])
+                await writer.drain()
+            writer.close()
+
+        path = str(tmp_path / module.__name__)
+        servers = [(await module.start_server(serve, "127.0.0.1", 0), "open_connection"),
+                   (await module.start_unix_server(serve, path), "open_unix_connection")]
+        for server, opening in servers:
+            address = server.sockets[0].getsockname()
+            where = address if isinstance(address, tuple) else (address,)
+            reader, writer = await getattr(module, opening)(*where)
+            for line in b"one\n", b"two\n":
+                writer.write(line)
+                await writer.drain()
+                trace.append(await reader.readline())
+            writer.write(b"three\nfour\n")
+            writer.write_eof()
+            trace.append(await reader.read())
+            trace.append((writer.can_write_eof(), writer.is_closing()))
+            writer.close()
+            await writer.wait_closed()
+            await attempt(trace, writer.drain())
+            server.close()
+            await server.wait_closed()
+
+    both(scenario)
+
+
+def test_drain_waits_while_the_other_side_does_not_read():
+    async def scenario(module, trace):
+        a, b = socket.socketpair()
+        reader, writer = await module.open_connection(sock=a)
+        with b:
+            b.setblocking(False)
+            writer.write(bytes(1 << 20))
+            task = asyncio.ensure_future(writer.drain())
+            await asyncio.sleep(0.01)
+            trace.append(task.done())
+            got = 0
+            while got < 1 << 20:
+                try:
+                    got += len(b.recv(1 << 20))
+                except BlockingIOError:
+                    await asyncio.sleep(0.001)
+            await attempt(trace, task)
+            writer.write(bytes(1 << 21))
+            task = asyncio.ensure_future(writer.drain())
+            await asyncio.sleep(0.01)
+        await attempt(trace, task)
+        writer.close()
+        await attempt(trace, writer.wait_closed())
+
+    both(scenario)
+
+
+# ---- how ours keep their bytes ---------------------------------------------------------------------------------
+
+def test_a_line_that_came_alone_is_the_object_that_came(run):
+    async def main():
+        for read in (lambda reader: reader.readline()), (lambda reader: reader.readexactly(100)), \
+                (lambda reader: reader.read(500)):
+            data = b"x" * 99 + b"\n"
+            reader = fed(iora, data, limit=1000)
+            assert await read(reader) is data
+
+    run(main())
+
+
+def test_the_buffer_is_a_bytearray_once_it_is_looked_at(run):
+    async def main():
+        reader = fed(iora, b"one\ntwo\n")
+        assert await reader.readline() == b"one\n"
+        buffer = reader._buffer
+        assert buffer == bytearray(b"two\n")
+        reader.feed_data(b"three\n")
+        assert reader._buffer is buffer and buffer == b"two\nthree\n"
+        assert await reader.readline() == b"two\n"
+        del buffer[:2]
+        assert await reader.readline() == b"ree\n"
+        assert reader._buffer is buffer and not buffer
+        buffer.extend(b"by hand\n")
+        assert await reader.readline() == b"by hand\n"
+        reader._buffer = bytearray(b"anew\n")
+        assert await reader.readline() == b"anew\n"
+        with pytest.raises(TypeError):
+            reader._buffer = b"bytes"
+
+    run(main())
+
+
+def test_reads_are_coroutines_that_begin_when_they_are_awaited(run):
+    async def main():
+        reader = fed(iora, b"one\ntwo\n")
+        with pytest.warns(RuntimeWarning, match="never awaited"):
+            reader.readline()
+            gc.collect()
+        later = reader.readline()
+        assert asyncio.iscoroutine(later)
+        assert await reader.readline() == b"one\n"
+        assert await later == b"two\n"
+        with pytest.raises(RuntimeError, match="already awaited"):
+            await later
+        assert isinstance(unittest.mock.MagicMock(spec=iora.StreamReader).readline, unittest.mock.AsyncMock)
+
+    run(main())
+
+
+def test_a_readers_methods_may_be_overridden(run):
+    class Reader(iora.StreamReader):
+        def feed_data(self, data):
+            super().feed_data(data.upper())
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        a, b = socket.socketpair()
+        reader = Reader(loop=loop)
+        protocol = iora.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await loop.create_connection(lambda: protocol, sock=a)
+        with b:
+            b.send(b"text\n")
+            assert await reader.readline() == b"TEXT\n"
+            transport.close()
+            await asyncio.sleep(0.01)
+
+    run(main())
+
+
+def test_streams_are_asyncios_after_install():
+    iora.install()
+    try:
+        for name in "StreamReader", "StreamWriter", "StreamReaderProtocol", "open_connection", "start_server":
+            assert getattr(asyncio, name) is getattr(iora, name) is getattr(asyncio.streams, name)
+    finally:
+        iora.uninstall()
+    assert asyncio.StreamReader is not iora.StreamReader
