@@ -153,17 +153,21 @@ async def to_thread(n):
 
 async def call_soon_threadsafe(n):
     loop = asyncio.get_running_loop()
-    done = loop.create_future()
+    have_run, over = threading.Event(), asyncio.Event()
 
     def call():
         soon = loop.call_soon_threadsafe
-        for _ in range(n - 1):
-            soon(no_op)
-        soon(done.set_result, None)
+        for _ in range(n // FEW):       # without a bound, the collector of so many handles is measured
+            for _ in range(FEW - 1):
+                soon(no_op)
+            soon(have_run.set)
+            have_run.wait()
+            have_run.clear()
+        soon(over.set)
 
     caller = threading.Thread(target=call)
     caller.start()
-    await done
+    await over.wait()
     caller.join()
 
 
