@@ -2,7 +2,7 @@
  *
  *     load [-c CONNECTIONS] [-p PID] [-s SECONDS | -n REQUESTS | -i] PORT
  *
- * Each connection sends a request of 1 KiB, waits for as many bytes, and sends the next. With -s that is
+ * Each connection sends a request of 1 KiB, which is a line, waits for as many bytes, and sends the next. With -s that is
  * done for so long whenever a line comes from stdin, so that several servers can be measured in turn, a
  * moment each; a fifth of the time is warm-up and not counted. It answers by one line:
  *
@@ -55,7 +55,7 @@ struct span {
     int64_t server_ns;
 };
 
-static const char request[MESSAGE] = "a request";
+static const char request[MESSAGE] = {[0] = 'a', [MESSAGE - 1] = '\n'};
 static struct connection *connections;
 static int epoll_fd;
 static uint64_t answers;

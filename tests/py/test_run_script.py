@@ -44,6 +44,7 @@ def test_wrong_usage_is_told_with_status_2(root, run, words):
     (["fuzz"], ["gcc", "meson", "clang"]),
     (["bench"], ["gcc", "meson", "golang-go", "libst-dev", "libboost-fiber-dev"]),
     (["bench", "net"], ["gcc", "meson", "golang-go", "libuv1-dev", "libevent-dev", "wrk", "strace"]),
+    (["bench", "python"], ["gcc", "meson", "python3-dev", "python3-venv", "wrk", "valgrind"]),
 ])
 def test_on_another_distribution_what_is_missing_is_named(root, run, elsewhere, words, packages):
     done = run(root / "run", *words, check=False, env=elsewhere)
