@@ -64,7 +64,7 @@ static const size_t others[] = {
     offsetof(struct asyncio, timeout_class),
     offsetof(struct asyncio, wake_up),
     offsetof(struct asyncio, expire),
-    offsetof(struct asyncio, copy_state),
+    offsetof(struct asyncio, finish_chain),
     offsetof(struct asyncio, start_coroutine),
     offsetof(struct asyncio, log_destroy_pending),
     offsetof(struct asyncio, task_methods.add_done_callback),

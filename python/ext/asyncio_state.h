@@ -49,7 +49,7 @@ struct asyncio {
     PyObject *counter_type, *chain_type, *completed_type;
     PyObject
         *timeout_class; /* what timeout() makes: that which users see, once iora._tasks has told */
-    PyObject *wake_up, *expire, *copy_state, *start_coroutine; /* functions that loops call */
+    PyObject *wake_up, *expire, *finish_chain, *start_coroutine; /* functions that loops call */
     Py_ssize_t gathering_children, gathering_requested;        /* where these lie in one */
 
 #define IORA__WORD(word) PyObject *str_##word;

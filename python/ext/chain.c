@@ -7,6 +7,9 @@
  *     target is cancelled --> the source is cancelled, in the source's loop if it has one
  *
  * A closed loop is left alone.
+ *
+ * A future of concurrent.futures keeps its callbacks when it is done, so that the chain lets go of both as soon as the
+ * target is set: else what was done in the thread would wait for the collector.
  */
 #include "ext/chain.h"
 
@@ -17,13 +20,44 @@
 #include <stddef.h>
 #include <structmember.h>
 
+/* The two, and their loops: NULL for those of concurrent.futures. */
+struct ends {
+    PyObject *source, *target;
+    PyObject *source_loop, *target_loop;
+};
+
 typedef struct Chain {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     struct state *state;
-    PyObject *source, *target;
-    PyObject *source_loop, *target_loop; /* NULL for concurrent.futures' */
+    struct ends ends; /* zeroed when they are let go of */
 } Chain;
+
+/* Held while we work with them, for another thread may have the chain let go of them. */
+static struct ends
+hold_ends(const Chain *chain)
+{
+    return (struct ends){Py_XNewRef(chain->ends.source), Py_XNewRef(chain->ends.target),
+                         Py_XNewRef(chain->ends.source_loop), Py_XNewRef(chain->ends.target_loop)};
+}
+
+static void
+release_ends(const struct ends *ends)
+{
+    Py_XDECREF(ends->source);
+    Py_XDECREF(ends->target);
+    Py_XDECREF(ends->source_loop);
+    Py_XDECREF(ends->target_loop);
+}
+
+static void
+let_go(Chain *chain)
+{
+    const struct ends ends = chain->ends;
+
+    chain->ends = (struct ends){0};
+    release_ends(&ends);
+}
 
 /* ---- becoming what the source did ------------------------------------------------------------------------ */
 
@@ -77,44 +111,52 @@ may_set(struct state *state, PyObject *future)
 }
 
 static int
-copy_to_concurrent(Chain *chain)
+copy_to_concurrent(struct state *state, const struct ends *ends)
 {
-    struct state *const state = chain->state;
     int is;
 
-    if ((is = iora__future_is_cancelled(state, chain->source)) < 0 ||
-        (is && iora__future_cancel(state, chain->target, NULL) < 0))
+    if ((is = iora__future_is_cancelled(state, ends->source)) < 0 ||
+        (is && iora__future_cancel(state, ends->target, NULL) < 0))
         return -1;
-    is = may_set(state, chain->target);
-    return is <= 0 ? is : copy_result(state, chain->source, chain->target);
+    is = may_set(state, ends->target);
+    return is <= 0 ? is : copy_result(state, ends->source, ends->target);
 }
 
 static int
-copy_to_future(Chain *chain)
+copy_to_future(struct state *state, const struct ends *ends)
 {
-    struct state *const state = chain->state;
     int is;
 
-    if ((is = iora__future_is_cancelled(state, chain->target)) != 0)
+    if ((is = iora__future_is_cancelled(state, ends->target)) != 0)
         return is < 0 ? -1 : 0;
-    if ((is = iora__future_is_cancelled(state, chain->source)) < 0)
+    if ((is = iora__future_is_cancelled(state, ends->source)) < 0)
         return -1;
-    return is ? iora__future_cancel(state, chain->target, NULL)
-              : copy_result(state, chain->source, chain->target);
+    return is ? iora__future_cancel(state, ends->target, NULL)
+              : copy_result(state, ends->source, ends->target);
 }
 
 static int
-copy_state(Chain *chain)
+finish(Chain *chain, const struct ends *ends)
 {
-    return chain->target_loop != NULL ? copy_to_future(chain) : copy_to_concurrent(chain);
+    const int rc = ends->target_loop != NULL ? copy_to_future(chain->state, ends)
+                                             : copy_to_concurrent(chain->state, ends);
+
+    let_go(chain);
+    return rc;
 }
 
 /* What the target's loop calls. */
 static PyObject *
-copy_state_of(PyObject *module, PyObject *chain)
+finish_chain(PyObject *module, PyObject *chain)
 {
+    const struct ends ends = hold_ends((Chain *)chain);
+    int rc = 0;
+
     (void)module;
-    return copy_state((Chain *)chain) < 0 ? NULL : Py_NewRef(Py_None);
+    if (ends.source != NULL)
+        rc = finish((Chain *)chain, &ends);
+    release_ends(&ends);
+    return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /* ---- one of them is done ----------------------------------------------------------------------------------- */
@@ -142,34 +184,36 @@ is_closed(struct state *state, PyObject *loop)
 }
 
 static int
-source_done(Chain *chain)
+source_done(Chain *chain, const struct ends *ends)
 {
     struct state *const state = chain->state;
     int is;
 
-    if (chain->target_loop == NULL || chain->target_loop == chain->source_loop)
-        return copy_state(chain);
-    if ((is = is_closed(state, chain->target_loop)) != 0)
+    if (ends->target_loop == NULL || ends->target_loop == ends->source_loop)
+        return finish(chain, ends);
+    if ((is = is_closed(state, ends->target_loop)) != 0) {
+        let_go(chain);
         return is;
-    return call_in(state, chain->target_loop, state->asyncio.copy_state, (PyObject *)chain);
+    }
+    return call_in(state, ends->target_loop, state->asyncio.finish_chain, (PyObject *)chain);
 }
 
 static int
-target_done(Chain *chain)
+target_done(Chain *chain, const struct ends *ends)
 {
     struct state *const state = chain->state;
     PyObject *cancel;
     int is;
 
-    if ((is = iora__future_is_cancelled(state, chain->target)) <= 0)
+    if ((is = iora__future_is_cancelled(state, ends->target)) <= 0)
         return is;
-    if (chain->source_loop == NULL || chain->source_loop == chain->target_loop)
-        return iora__future_cancel(state, chain->source, NULL);
-    if ((is = is_closed(state, chain->source_loop)) != 0)
+    if (ends->source_loop == NULL || ends->source_loop == ends->target_loop)
+        return iora__future_cancel(state, ends->source, NULL);
+    if ((is = is_closed(state, ends->source_loop)) != 0)
         return is;
-    if ((cancel = PyObject_GetAttr(chain->source, state->asyncio.str_cancel)) == NULL)
+    if ((cancel = PyObject_GetAttr(ends->source, state->asyncio.str_cancel)) == NULL)
         return -1;
-    is = call_in(state, chain->source_loop, cancel, NULL);
+    is = call_in(state, ends->source_loop, cancel, NULL);
     Py_DECREF(cancel);
     return is;
 }
@@ -178,14 +222,18 @@ static PyObject *
 chain_call(PyObject *self, PyObject *const *args, size_t n, PyObject *names)
 {
     Chain *const chain = (Chain *)self;
-    int rc;
+    struct ends ends;
+    int rc = 0;
 
     if (PyVectorcall_NARGS(n) != 1 || names != NULL) {
         PyErr_SetString(PyExc_TypeError, "a future was expected");
         return NULL;
     }
     Py_INCREF(chain);
-    rc = args[0] == chain->target ? target_done(chain) : source_done(chain);
+    ends = hold_ends(chain);
+    if (ends.source != NULL)
+        rc = args[0] == ends.target ? target_done(chain, &ends) : source_done(chain, &ends);
+    release_ends(&ends);
     Py_DECREF(chain);
     return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -194,20 +242,17 @@ static int
 chain_traverse(Chain *chain, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(chain));
-    Py_VISIT(chain->source);
-    Py_VISIT(chain->target);
-    Py_VISIT(chain->source_loop);
-    Py_VISIT(chain->target_loop);
+    Py_VISIT(chain->ends.source);
+    Py_VISIT(chain->ends.target);
+    Py_VISIT(chain->ends.source_loop);
+    Py_VISIT(chain->ends.target_loop);
     return 0;
 }
 
 static int
 chain_clear(Chain *chain)
 {
-    Py_CLEAR(chain->source);
-    Py_CLEAR(chain->target);
-    Py_CLEAR(chain->source_loop);
-    Py_CLEAR(chain->target_loop);
+    let_go(chain);
     return 0;
 }
 
@@ -270,10 +315,8 @@ chain_futures(struct state *state, PyObject *source, PyObject *source_loop, PyOb
         return -1;
     chain->vectorcall = chain_call;
     chain->state = state;
-    chain->source = Py_NewRef(source);
-    chain->target = Py_NewRef(target);
-    chain->source_loop = Py_XNewRef(source_loop);
-    chain->target_loop = Py_XNewRef(target_loop);
+    chain->ends = (struct ends){Py_NewRef(source), Py_NewRef(target), Py_XNewRef(source_loop),
+                                Py_XNewRef(target_loop)};
     PyObject_GC_Track((PyObject *)chain);
     rc = iora__future_add_callback(state, target, (PyObject *)chain, NULL);
     if (rc == 0)
@@ -402,7 +445,7 @@ static PyMethodDef functions[] = {
     FUNCTION("run_coroutine_threadsafe", run_coroutine_threadsafe, METH_FASTCALL | METH_KEYWORDS,
              "run_coroutine_threadsafe($module, /, coro, loop)\n--\n\n"
              "Have a loop of another thread run a coroutine; a concurrent.futures.Future."),
-    FUNCTION("_copy_state", copy_state_of, METH_O, ""),
+    FUNCTION("_finish_chain", finish_chain, METH_O, ""),
     FUNCTION("_start_coroutine", start_coroutine, METH_FASTCALL, ""),
     {0},
 };
@@ -415,7 +458,7 @@ iora__chain_add(PyObject *module, struct state *state)
     asyncio->chain_type = PyType_FromModuleAndSpec(module, &chain_spec, NULL);
     if (asyncio->chain_type == NULL || PyModule_AddFunctions(module, functions) < 0)
         return -1;
-    asyncio->copy_state = PyObject_GetAttrString(module, "_copy_state");
+    asyncio->finish_chain = PyObject_GetAttrString(module, "_finish_chain");
     asyncio->start_coroutine = PyObject_GetAttrString(module, "_start_coroutine");
-    return asyncio->copy_state == NULL || asyncio->start_coroutine == NULL ? -1 : 0;
+    return asyncio->finish_chain == NULL || asyncio->start_coroutine == NULL ? -1 : 0;
 }

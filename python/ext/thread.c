@@ -13,7 +13,7 @@ enum { CALL, CONTEXT };
 /* functools.partial(context.run, function, *args, **keywords): what is kept until the first step is that without the
  * context, which is copied then. */
 static PyObject *
-bind(struct state *state, PyObject *first, PyObject *const *args, Py_ssize_t n, PyObject *names)
+bind_call(struct state *state, PyObject *first, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
     const Py_ssize_t n_names = names == NULL ? 0 : PyTuple_GET_SIZE(names);
     PyObject **const all = PyMem_New(PyObject *, (size_t)(1 + n + n_names));
@@ -34,7 +34,7 @@ in_copied_context(struct state *state, PyObject *call)
 {
     PyObject *const context = PyContext_CopyCurrent();
     PyObject *const run = context != NULL ? PyObject_GetAttrString(context, "run") : NULL;
-    PyObject *const bound = run != NULL ? bind(state, run, &call, 1, NULL) : NULL;
+    PyObject *const bound = run != NULL ? bind_call(state, run, &call, 1, NULL) : NULL;
 
     Py_XDECREF(context);
     Py_XDECREF(run);
@@ -82,7 +82,7 @@ to_thread(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *na
     if ((awaitable = iora__awaitable_new(state, &threading)) == NULL)
         return NULL;
     awaitable->refs[CALL] =
-        n == 1 && names == NULL ? Py_NewRef(args[0]) : bind(state, args[0], args + 1, n - 1, names);
+        n == 1 && names == NULL ? Py_NewRef(args[0]) : bind_call(state, args[0], args + 1, n - 1, names);
     if (awaitable->refs[CALL] == NULL)
         Py_CLEAR(awaitable);
     return (PyObject *)awaitable;

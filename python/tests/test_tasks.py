@@ -400,6 +400,38 @@ def test_exceptions_leave_no_cycles(run_in):
     run_in(main())
 
 
+def test_futures_of_threads_leave_no_cycles(run_in):
+    async def fails():
+        raise KeyError
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        gone = []
+
+        def ask(coroutine):
+            future = iora.run_coroutine_threadsafe(coroutine, loop)
+            gone.append(weakref.ref(future))
+            try:
+                future.result()
+            except KeyError:
+                pass
+            finally:
+                del future  # which the exception's traceback would lead back to
+
+        with without_collector():
+            for coroutine in (asyncio.sleep(0), fails()):
+                await asyncio.to_thread(ask, coroutine)
+            future = loop._default_executor.submit(int)
+            gone.append(weakref.ref(future))
+            await iora.wrap_future(future)
+            del future
+            await asyncio.sleep(0)
+            await asyncio.to_thread(int)  # the thread has let go of what it did before
+            return [ref() for ref in gone]
+
+    assert run_in(main()) == [None] * 3
+
+
 def test_many_waits_leave_nothing_at_a_future(run_in):
     async def main():
         future = asyncio.get_running_loop().create_future()
