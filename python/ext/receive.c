@@ -261,6 +261,7 @@ received(struct iora__op *op)
     if (op->_res != -ENOMEM || op->_take == NULL || transport->exception != NULL)
         deliver(transport, op->_res);
     Py_CLEAR(transport->target);
+    op->_base = NULL; /* it may be a target's that is gone; an op without memory is lent the backend's */
     if (is_over)
         iora__transport_start_reading(transport);
     if (transport->loop->write_policy == IORA__WRITE_PER_CALLBACK)
