@@ -163,7 +163,7 @@ def page(results):
     """docs/conformance.md: no figure in it depends on the machine's speed."""
     lines = [
         "# Conformance", "",
-        "CPython's own `test.test_asyncio`, run against iora by `./run test`, which also writes this page.",
+        "CPython's own `test.test_asyncio`, run against iora by `./run test --python`, which also writes this page.",
         f"Python {sys.version.split()[0]}.", "",
         "*wanting*: does not pass; the reason stands below. *white-box*: does not pass, but reads or patches",
         "private parts of asyncio's own loop, which another loop does not have. *skipped*: by the test itself.", ""]
