@@ -138,7 +138,6 @@ static int
 wait_open(iora_stream *stream, struct iora__task *task, size_t n)
 {
     const int rc = iora__stream_wait_room(stream, task, n);
-
     const bool is_closed = stream->state != IORA__STREAM_OPEN;
 
     return is_closed && (rc == 0 || (rc == -ECANCELED && !task->cancelled)) ? IORA_E_CLOSED : rc;
@@ -212,7 +211,7 @@ send_gathered(iora_stream *stream, struct iora__task *task, const struct pieces 
     return await_op(stream, task);
 }
 
-/* Offer the pieces to the kernel. *sent is true once it has taken a byte. 0, or an error. */
+/* Offer the pieces to the kernel. *has_sent is true once it has taken a byte. 0, or an error. */
 static int
 send_once(iora_stream *stream, struct iora__task *task, struct pieces *pieces, uint8_t flags,
           bool *has_sent)
