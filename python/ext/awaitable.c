@@ -35,19 +35,38 @@ enum { NEW, SUSPENDED, RUNNING, DONE };
 
 /* ---- making and ending --------------------------------------------------------------------------- */
 
+/* One of the free list, alive again: PyObject_Init() without the call. */
+static AwaitableObject *
+revive(struct state *state)
+{
+    AwaitableObject *const self =
+        (AwaitableObject *)state->awaitables.items[--state->awaitables.count];
+
+#ifdef Py_TRACE_REFS
+    return (AwaitableObject *)PyObject_Init((PyObject *)self, state->awaitable_type);
+#else
+    Py_INCREF(state->awaitable_type);
+    Py_SET_REFCNT((PyObject *)self, 1);
+    return self;
+#endif
+}
+
 AwaitableObject *
 iora__awaitable_new(struct state *state, const struct iora__awaitable_kind *kind)
 {
-    struct free_list *const list = &state->awaitables;
     AwaitableObject *self;
 
-    if (list->count > 0) {
-        self = (AwaitableObject *)PyObject_Init(list->items[--list->count], state->awaitable_type);
+    if (state->awaitables.count > 0) {
+        self = revive(state);
+    } else if (state->is_gone) {
+        PyErr_SetString(PyExc_RuntimeError, "iora has been torn down");
+        return NULL;
     } else {
         self = PyObject_GC_New(AwaitableObject, state->awaitable_type);
         if (self == NULL)
             return NULL;
     }
+    Py_INCREF(state->module);
     self->state = state;
     self->kind = kind;
     self->inner = NULL;
@@ -57,6 +76,7 @@ iora__awaitable_new(struct state *state, const struct iora__awaitable_kind *kind
     self->number = 0;
     self->phase = 0;
     self->status = NEW;
+    self->is_finalized = false;
     PyObject_GC_Track((PyObject *)self);
     return self;
 }
@@ -74,6 +94,7 @@ static int
 awaitable_traverse(AwaitableObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->state->module);
     Py_VISIT(self->inner);
     for (int i = 0; i < IORA__AWAITABLE_REFS; i++)
         Py_VISIT(self->refs[i]);
@@ -85,20 +106,20 @@ awaitable_dealloc(AwaitableObject *self)
 {
     PyTypeObject *const type = Py_TYPE(self);
     struct state *const state = self->state;
+    PyObject *const module = state->module;
 
     if (self->status != DONE && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0)
         return;
-    PyObject_GC_UnTrack(self);
+    PyObject_GC_UnTrack(self); /* it is done, and references nothing */
     if (self->weak_references != NULL)
         PyObject_ClearWeakRefs((PyObject *)self);
-    (void)awaitable_clear(self);
     /* What was finalized is marked, and could not be finalized again. */
-    if (!state->is_gone && state->awaitables.count < IORA__FREE_HANDLES_MAX &&
-        !PyObject_GC_IsFinalized((PyObject *)self))
+    if (!self->is_finalized && !state->is_gone && state->awaitables.count < IORA__FREE_HANDLES_MAX)
         state->awaitables.items[state->awaitables.count++] = (PyObject *)self;
     else
         PyObject_GC_Del(self);
     Py_DECREF(type);
+    Py_DECREF(module);
 }
 
 void
@@ -121,7 +142,8 @@ return_self(PyObject *self)
 static bool
 is_iterable_coroutine(PyObject *object)
 {
-    PyObject *const code = PyGen_CheckExact(object) ? PyObject_GetAttrString(object, "gi_code") : NULL;
+    PyObject *const code =
+        PyGen_CheckExact(object) ? PyObject_GetAttrString(object, "gi_code") : NULL;
     bool is = false;
 
     if (code != NULL) {
@@ -393,12 +415,18 @@ as_call_result(PySendResult sent, PyObject *out)
 
 #if PY_VERSION_HEX >= 0x030c0000
 
+typedef struct {
+    PyStopIterationObject stop;
+    struct state *state; /* holds the module; NULL in one that was made from outside */
+} LightStopObject;
+
 static void
 stop_dealloc(PyObject *object)
 {
     PyStopIterationObject *const stop = (PyStopIterationObject *)object;
     PyTypeObject *const type = Py_TYPE(object);
-    struct state *const state = iora__state_of(type);
+    struct state *const state = ((LightStopObject *)object)->state;
+    PyObject *const module = state != NULL ? state->module : NULL;
 
     PyObject_GC_UnTrack(object);
     Py_CLEAR(stop->dict);
@@ -408,11 +436,12 @@ stop_dealloc(PyObject *object)
     Py_CLEAR(stop->context);
     Py_CLEAR(stop->cause);
     Py_CLEAR(stop->value);
-    if (!state->is_gone && state->stops.count < IORA__FREE_HANDLES_MAX)
+    if (state != NULL && !state->is_gone && state->stops.count < IORA__FREE_HANDLES_MAX)
         state->stops.items[state->stops.count++] = object;
     else
         PyObject_GC_Del(object);
     Py_DECREF(type);
+    Py_XDECREF(module);
 }
 
 static int
@@ -430,7 +459,7 @@ static PyType_Slot stop_slots[] = {
 
 static PyType_Spec stop_spec = {
     .name = "iora._c.StopIteration",
-    .basicsize = sizeof(PyStopIterationObject),
+    .basicsize = sizeof(LightStopObject),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = stop_slots,
 };
@@ -448,6 +477,7 @@ raise_light_stop(struct state *state, PyObject *value)
     stop->args = PyTuple_New(0); /* the one empty tuple */
     stop->suppress_context = 0;
     stop->value = value;
+    Py_INCREF(state->module);
     PyObject_GC_Track((PyObject *)stop);
     PyErr_SetRaisedException((PyObject *)stop);
     return NULL;
@@ -570,6 +600,7 @@ awaitable_finalize(PyObject *object)
     AwaitableObject *const self = (AwaitableObject *)object;
     PyObject *error_type, *error_value, *error_traceback, *result;
 
+    self->is_finalized = true;
     if (self->status == DONE)
         return;
     PyErr_Fetch(&error_type, &error_value, &error_traceback);
@@ -577,8 +608,11 @@ awaitable_finalize(PyObject *object)
         if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine '%s' was never awaited",
                              self->kind->qualname) < 0)
             PyErr_WriteUnraisable(object);
+        finish(self);
     } else if ((result = awaitable_close(self, NULL)) == NULL) {
         PyErr_WriteUnraisable(object);
+        if (self->status == SUSPENDED) /* it ignored the GeneratorExit */
+            finish(self);
     } else {
         Py_DECREF(result);
     }
@@ -657,26 +691,21 @@ static PyMethodDef awaitable_methods[] = {
     {"send", (PyCFunction)awaitable_send, METH_O,
      PyDoc_STR("send($self, value, /)\n--\n\nGo on with a value, to the next await or the end.")},
     {"throw", (PyCFunction)(void (*)(void))awaitable_throw, METH_FASTCALL,
-     PyDoc_STR("throw($self, type, value=None, traceback=None, /)\n--\n\nGo on with an exception.")},
+     PyDoc_STR(
+         "throw($self, type, value=None, traceback=None, /)\n--\n\nGo on with an exception.")},
     {"close", (PyCFunction)awaitable_close, METH_NOARGS,
      PyDoc_STR("close($self, /)\n--\n\nEnd it by a GeneratorExit.")},
     {0},
 };
 
 static PyType_Slot awaitable_slots[] = {
-    {Py_tp_dealloc, awaitable_dealloc},
-    {Py_tp_finalize, awaitable_finalize},
-    {Py_tp_traverse, awaitable_traverse},
-    {Py_tp_clear, awaitable_clear},
-    {Py_tp_repr, awaitable_repr},
+    {Py_tp_dealloc, awaitable_dealloc},   {Py_tp_finalize, awaitable_finalize},
+    {Py_tp_traverse, awaitable_traverse}, {Py_tp_clear, awaitable_clear},
+    {Py_tp_repr, awaitable_repr},         {Py_tp_iternext, awaitable_next},
     {Py_tp_iter, return_self}, /* what __await__() gives is iterated over, too */
-    {Py_tp_iternext, awaitable_next},
-    {Py_am_await, return_self},
-    {Py_am_send, awaitable_am_send},
-    {Py_tp_methods, awaitable_methods},
-    {Py_tp_members, awaitable_members},
-    {Py_tp_getset, awaitable_getset},
-    {0},
+    {Py_am_await, return_self},           {Py_am_send, awaitable_am_send},
+    {Py_tp_methods, awaitable_methods},   {Py_tp_members, awaitable_members},
+    {Py_tp_getset, awaitable_getset},     {0},
 };
 
 static PyType_Spec awaitable_spec = {
@@ -738,18 +767,27 @@ static PyMethodDef ready_methods[] = {
     {0},
 };
 
+static int
+ready_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
 static void
 ready_dealloc(PyObject *self)
 {
     PyTypeObject *const type = Py_TYPE(self);
 
-    PyObject_Free(self);
+    PyObject_GC_UnTrack(self);
+    PyObject_GC_Del(self);
     Py_DECREF(type);
 }
 
 static PyType_Slot ready_slots[] = {
     {Py_tp_dealloc, ready_dealloc},
     {Py_tp_iter, return_self},
+    {Py_tp_traverse, ready_traverse},
     {Py_tp_iternext, ready_next},
     {Py_am_await, return_self},
     {Py_am_send, ready_am_send},
@@ -760,14 +798,17 @@ static PyType_Slot ready_slots[] = {
 static PyType_Spec ready_spec = {
     .name = "iora._c.ready",
     .basicsize = sizeof(PyObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
     .slots = ready_slots,
 };
 
 PyObject *
 iora__awaitable_ready(struct state *state)
 {
-    return Py_NewRef(state->ready);
+    if (state->ready == NULL)
+        PyErr_SetString(PyExc_RuntimeError, "iora has been torn down");
+    return Py_XNewRef(state->ready);
 }
 
 static int
@@ -777,7 +818,8 @@ make_ready(PyObject *module, struct state *state)
 
     if (type == NULL)
         return -1;
-    state->ready = PyObject_New(PyObject, type);
+    if ((state->ready = PyObject_GC_New(PyObject, type)) != NULL)
+        PyObject_GC_Track(state->ready);
     Py_DECREF(type);
     return state->ready == NULL ? -1 : 0;
 }
@@ -791,13 +833,17 @@ make_stops(PyObject *module, struct state *state)
     PyObject *made[STOPS] = {NULL};
     int rc = 0;
 
-    state->stop_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &stop_spec,
-                                                                PyExc_StopIteration);
+    state->stop_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &stop_spec, PyExc_StopIteration);
     if (state->stop_type == NULL)
         return -1;
     for (int i = 0; i < STOPS; i++) {
-        if ((made[i] = PyObject_CallNoArgs((PyObject *)state->stop_type)) == NULL)
+        if ((made[i] = PyObject_CallNoArgs((PyObject *)state->stop_type)) == NULL) {
             rc = -1;
+            continue;
+        }
+        ((LightStopObject *)made[i])->state = state;
+        Py_INCREF(module);
     }
     for (int i = 0; i < STOPS; i++)
         Py_XDECREF(made[i]);
@@ -808,8 +854,7 @@ make_stops(PyObject *module, struct state *state)
 int
 iora__awaitable_add_types(PyObject *module, struct state *state)
 {
-    state->awaitable_type =
-        (PyTypeObject *)PyType_FromModuleAndSpec(module, &awaitable_spec, NULL);
+    state->awaitable_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &awaitable_spec, NULL);
 #if PY_VERSION_HEX >= 0x030c0000
     if (make_stops(module, state) < 0)
         return -1;

@@ -4,6 +4,7 @@
 
 #include <Python.h>
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct state;
@@ -37,6 +38,7 @@ struct AwaitableObject {
     Py_ssize_t number;
     uint8_t phase;
     uint8_t status;
+    bool is_finalized;
 };
 
 int iora__awaitable_add_types(PyObject *module, struct state *state);

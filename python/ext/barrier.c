@@ -106,8 +106,7 @@ come_out(AwaitableObject *self, PyObject **out)
 {
     BarrierObject *const barrier = barrier_of(self);
 
-    if (!PyErr_Occurred() &&
-        (barrier->state == IORA__BROKEN || barrier->state == IORA__RESETTING))
+    if (!PyErr_Occurred() && (barrier->state == IORA__BROKEN || barrier->state == IORA__RESETTING))
         (void)raise_broken(barrier, "Abort or reset of barrier");
     (void)leave(barrier);
     if (!PyErr_Occurred())
@@ -285,7 +284,8 @@ barrier_init(BarrierObject *self, PyObject *args, PyObject *keywords)
         PyErr_SetString(PyExc_ValueError, "parties must be > 0");
         return -1;
     }
-    class = iora__sync_public_class(&self->sync.state->public_condition, "iora._locks", "Condition");
+    class =
+        iora__sync_public_class(&self->sync.state->public_condition, "iora._locks", "Condition");
     if (class == NULL || (condition = PyObject_CallNoArgs(class)) == NULL)
         return -1;
     Py_XSETREF(self->condition, (ConditionObject *)condition);
@@ -383,16 +383,11 @@ static const struct iora__function barrier_functions[] = {
 };
 
 static PyType_Slot barrier_slots[] = {
-    {Py_tp_new, iora__sync_new},
-    {Py_tp_init, barrier_init},
-    {Py_tp_dealloc, barrier_dealloc},
-    {Py_tp_traverse, barrier_traverse},
-    {Py_tp_clear, barrier_clear},
-    {Py_tp_repr, barrier_repr},
-    {Py_tp_methods, barrier_methods},
-    {Py_tp_members, barrier_members},
-    {Py_tp_getset, barrier_getset},
-    {0},
+    {Py_tp_new, iora__sync_new},      {Py_tp_init, barrier_init},
+    {Py_tp_dealloc, barrier_dealloc}, {Py_tp_traverse, barrier_traverse},
+    {Py_tp_clear, barrier_clear},     {Py_tp_repr, barrier_repr},
+    {Py_tp_methods, barrier_methods}, {Py_tp_members, barrier_members},
+    {Py_tp_getset, barrier_getset},   {0},
 };
 
 static PyType_Spec barrier_spec = {
@@ -405,7 +400,8 @@ static PyType_Spec barrier_spec = {
 int
 iora__barrier_add_type(PyObject *module, struct state *state)
 {
-    PyTypeObject *const type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &barrier_spec, NULL);
+    PyTypeObject *const type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &barrier_spec, NULL);
     int rc = -1;
 
     if (type != NULL && iora__function_add_to_type(type, state, barrier_functions) == 0)

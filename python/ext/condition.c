@@ -19,7 +19,10 @@
 #include <stddef.h>
 #include <structmember.h>
 
-enum { ERROR = IORA__FUTURE + 1, FIRST_ERROR }; /* refs of wait(): the last cancel, and what ended the wait */
+enum {
+    ERROR = IORA__FUTURE + 1,
+    FIRST_ERROR
+}; /* refs of wait(): the last cancel, and what ended the wait */
 
 /* ---- the lock ---------------------------------------------------------------------------------------- */
 
@@ -242,7 +245,8 @@ condition_wait_for(struct state *state, PyObject *const *args, Py_ssize_t n, PyO
     AwaitableObject *self;
 
     (void)state;
-    if (iora__take_args("Condition.wait_for", parameters, 1, args + 1, n - 1, names, &predicate) < 0)
+    if (iora__take_args("Condition.wait_for", parameters, 1, args + 1, n - 1, names, &predicate) <
+        0)
         return NULL;
     if ((self = iora__sync_awaitable((SyncObject *)args[0], &wait_for_kind)) != NULL)
         self->refs[PREDICATE] = Py_NewRef(predicate);
@@ -363,9 +367,9 @@ condition_repr(ConditionObject *self)
 {
     const int locked = is_locked(self);
 
-    return locked < 0 ? NULL
-                      : iora__sync_repr(&self->sync,
-                                        PyUnicode_FromString(locked ? "locked" : "unlocked"));
+    return locked < 0
+               ? NULL
+               : iora__sync_repr(&self->sync, PyUnicode_FromString(locked ? "locked" : "unlocked"));
 }
 
 static const char *const names_of_hidden[IORA__CONDITION_HIDDEN] = {"acquire", "release", "locked"};
@@ -451,8 +455,7 @@ static PyType_Spec condition_spec = {
 int
 iora__condition_add_type(PyObject *module, struct state *state)
 {
-    state->condition_type =
-        (PyTypeObject *)PyType_FromModuleAndSpec(module, &condition_spec, NULL);
+    state->condition_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &condition_spec, NULL);
     if (state->condition_type == NULL ||
         iora__function_add_to_type(state->condition_type, state, condition_functions) < 0)
         return -1;

@@ -4,12 +4,18 @@
 
 #include "ext/sync.h"
 
-enum { IORA__CONDITION_ACQUIRE, IORA__CONDITION_RELEASE, IORA__CONDITION_LOCKED, IORA__CONDITION_HIDDEN };
+enum {
+    IORA__CONDITION_ACQUIRE,
+    IORA__CONDITION_RELEASE,
+    IORA__CONDITION_LOCKED,
+    IORA__CONDITION_HIDDEN
+};
 
 typedef struct {
     SyncObject sync;
     PyObject *lock;
-    PyObject *hidden[IORA__CONDITION_HIDDEN]; /* what was put in the place of the lock's methods, mostly NULL */
+    PyObject *hidden
+        [IORA__CONDITION_HIDDEN]; /* what was put in the place of the lock's methods, mostly NULL */
 } ConditionObject;
 
 int iora__condition_add_type(PyObject *module, struct state *state);

@@ -66,7 +66,8 @@ take_name(const char *function, const char *const *parameters, Py_ssize_t n, PyO
     const Py_ssize_t at = find_parameter(parameters, name);
 
     if (at < 0) {
-        PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
+        PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function,
+                     name);
         return -1;
     }
     if (at < n) {
@@ -171,6 +172,7 @@ make(struct state *state, const struct iora__function *function, PyTypeObject *o
     self->function = function;
     self->owner = owner;
     self->state = state;
+    Py_INCREF(state->module);
     self->weak_references = NULL;
     self->dict = PyDict_New();
     PyObject_GC_Track((PyObject *)self);
@@ -216,6 +218,7 @@ static int
 function_traverse(FunctionObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->state->module);
     Py_VISIT(self->dict);
     return 0;
 }
@@ -231,6 +234,7 @@ static void
 function_dealloc(FunctionObject *self)
 {
     PyTypeObject *const type = Py_TYPE(self);
+    PyObject *const module = self->state->module;
 
     PyObject_GC_UnTrack(self);
     if (self->weak_references != NULL)
@@ -238,6 +242,7 @@ function_dealloc(FunctionObject *self)
     (void)function_clear(self);
     PyObject_GC_Del(self);
     Py_DECREF(type);
+    Py_DECREF(module);
 }
 
 /* ---- what Python sees ------------------------------------------------------------------------------------ */
@@ -291,16 +296,11 @@ static PyMethodDef function_methods[] = {
 };
 
 static PyType_Slot function_slots[] = {
-    {Py_tp_dealloc, function_dealloc},
-    {Py_tp_traverse, function_traverse},
-    {Py_tp_clear, function_clear},
-    {Py_tp_repr, function_repr},
-    {Py_tp_call, PyVectorcall_Call},
-    {Py_tp_descr_get, function_get},
-    {Py_tp_methods, function_methods},
-    {Py_tp_members, function_members},
-    {Py_tp_getset, function_getset},
-    {0},
+    {Py_tp_dealloc, function_dealloc}, {Py_tp_traverse, function_traverse},
+    {Py_tp_clear, function_clear},     {Py_tp_repr, function_repr},
+    {Py_tp_call, PyVectorcall_Call},   {Py_tp_descr_get, function_get},
+    {Py_tp_methods, function_methods}, {Py_tp_members, function_members},
+    {Py_tp_getset, function_getset},   {0},
 };
 
 static PyType_Spec function_spec = {
@@ -331,8 +331,7 @@ find(const char *module, const char *name, PyObject **out)
 int
 iora__function_add_type(PyObject *module, struct state *state)
 {
-    state->function_type =
-        (PyTypeObject *)PyType_FromModuleAndSpec(module, &function_spec, NULL);
+    state->function_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &function_spec, NULL);
     if (state->function_type == NULL)
         return -1;
     return find("asyncio.coroutines", "_is_coroutine", &state->coroutine_mark) < 0

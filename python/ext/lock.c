@@ -208,7 +208,8 @@ lock_repr(LockObject *lock)
 }
 
 static PyGetSetDef lock_getset[] = {
-    {"_waiters", (getter)iora__sync_get_waiters_or_none, (setter)iora__sync_set_waiters, NULL, NULL},
+    {"_waiters", (getter)iora__sync_get_waiters_or_none, (setter)iora__sync_set_waiters, NULL,
+     NULL},
     {0},
 };
 

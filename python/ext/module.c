@@ -74,6 +74,7 @@ static const struct import imports[] = {
     IMPORT("heapq", "heappop", heappop),
     IMPORT("asyncio.exceptions", "CancelledError", cancelled_error),
     IMPORT("asyncio.exceptions", "BrokenBarrierError", broken_barrier_error),
+    IMPORT("asyncio.exceptions", "InvalidStateError", invalid_state_error),
     IMPORT("asyncio.queues", "QueueEmpty", queue_empty),
     IMPORT("asyncio.queues", "QueueFull", queue_full),
 };
@@ -161,6 +162,7 @@ execute(PyObject *module)
 {
     struct state *const state = state_of_module(module);
 
+    state->module = module;
     if (fill_state(state) < 0 || iora__handle_add_types(module, state) < 0 ||
         iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
         iora__loop_add_type(module, state) < 0 ||

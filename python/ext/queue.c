@@ -82,9 +82,8 @@ take(QueueObject *self)
         return take_from_ring(&self->ring);
     if (self->order == IORA__HEAP)
         return PyObject_CallOneArg(state->heappop, self->container);
-    return PyObject_CallMethodNoArgs(self->container, self->order == IORA__LIFO
-                                                          ? state->str_pop
-                                                          : state->str_popleft);
+    return PyObject_CallMethodNoArgs(
+        self->container, self->order == IORA__LIFO ? state->str_pop : state->str_popleft);
 }
 
 /* The container in which Python sees the items. */
@@ -95,8 +94,8 @@ make_container(QueueObject *self)
 
     if (self->container != NULL)
         return Py_NewRef(self->container);
-    container = self->order == IORA__FIFO ? PyObject_CallNoArgs(self->sync.state->deque)
-                                          : PyList_New(0);
+    container =
+        self->order == IORA__FIFO ? PyObject_CallNoArgs(self->sync.state->deque) : PyList_New(0);
     if (container == NULL)
         return NULL;
     self->container = container;
@@ -199,8 +198,8 @@ get_by_class(QueueObject *self)
 static int
 raise_shut(const QueueObject *self)
 {
-    PyObject *const class =
-        iora__sync_public_class(&self->sync.state->queue_shut_down, "iora._queues", "QueueShutDown");
+    PyObject *const class = iora__sync_public_class(&self->sync.state->queue_shut_down,
+                                                    "iora._queues", "QueueShutDown");
 
     if (class != NULL)
         PyErr_SetNone(class);
@@ -214,11 +213,23 @@ wake_next(const QueueObject *self, struct waiters *waiters)
     PyObject *future;
     int rc = 0;
 
+    if (waiters->deque == NULL && waiters->ring.count == 0)
+        return 0;
     while (rc == 0 && (future = iora__waiters_pop(state, waiters)) != NULL) {
         rc = iora__future_wake(state, future, Py_None);
         Py_DECREF(future);
     }
     return rc < 0 || PyErr_Occurred() ? -1 : 0;
+}
+
+/* There is one item more. */
+static int
+note_put(QueueObject *self)
+{
+    self->unfinished++;
+    if (self->finished != NULL)
+        iora__event_clear(self->finished);
+    return wake_next(self, &self->sync.waiters);
 }
 
 static int
@@ -233,12 +244,7 @@ put_nowait(QueueObject *self, PyObject *item)
             PyErr_SetNone(self->sync.state->queue_full);
         return -1;
     }
-    if (put_by_class(self, item) < 0)
-        return -1;
-    self->unfinished++;
-    if (self->finished != NULL)
-        iora__event_clear(self->finished);
-    return wake_next(self, &self->sync.waiters);
+    return put_by_class(self, item) < 0 ? -1 : note_put(self);
 }
 
 static PyObject *
@@ -306,18 +312,32 @@ wait_until_may(AwaitableObject *self, PyObject *value, struct waiters *waiters,
     return must < 0 ? IORA__RAISE : iora__sync_wait(self, waiters, out);
 }
 
+/* Whether the usual way is open: a plain queue whose items lie in its ring. */
+static bool
+is_simple(QueueObject *self)
+{
+    return self->container == NULL && is_plain(self);
+}
+
 static enum iora__outcome
 step_of_get(AwaitableObject *self, PyObject *value, PyObject **out)
 {
     QueueObject *const queue = (QueueObject *)self->refs[IORA__OWNER];
-    const enum iora__outcome outcome =
-        wait_until_may(self, value, &queue->sync.waiters, is_empty, out);
+    enum iora__outcome outcome;
 
+    if (value != NULL && queue->ring.count > 0 && is_simple(queue)) {
+        *out = take_from_ring(&queue->ring);
+        if (wake_next(queue, &queue->putters) == 0)
+            return IORA__RETURN;
+        Py_DECREF(*out);
+        return IORA__RAISE;
+    }
+    outcome = wait_until_may(self, value, &queue->sync.waiters, is_empty, out);
     if (outcome != IORA__RETURN)
         return outcome;
-    *out = is_plain(queue) ? get_nowait(queue)
-                           : PyObject_CallMethodNoArgs((PyObject *)queue,
-                                                       self->state->str_get_nowait);
+    *out = is_plain(queue)
+               ? get_nowait(queue)
+               : PyObject_CallMethodNoArgs((PyObject *)queue, self->state->str_get_nowait);
     return *out == NULL ? IORA__RAISE : IORA__RETURN;
 }
 
@@ -325,9 +345,16 @@ static enum iora__outcome
 step_of_put(AwaitableObject *self, PyObject *value, PyObject **out)
 {
     QueueObject *const queue = (QueueObject *)self->refs[IORA__OWNER];
-    const enum iora__outcome outcome =
-        wait_until_may(self, value, &queue->putters, is_full, out);
+    enum iora__outcome outcome;
 
+    if (value != NULL && is_simple(queue) && !queue->is_shut &&
+        (queue->max == 0 || (Py_ssize_t)queue->ring.count < queue->max)) {
+        if (add(queue, self->refs[ITEM]) < 0 || note_put(queue) < 0)
+            return IORA__RAISE;
+        *out = Py_NewRef(Py_None);
+        return IORA__RETURN;
+    }
+    outcome = wait_until_may(self, value, &queue->putters, is_full, out);
     if (outcome != IORA__RETURN)
         return outcome;
     if (!is_plain(queue))
@@ -850,18 +877,12 @@ queue_dealloc(QueueObject *self)
 }
 
 static PyType_Slot queue_slots[] = {
-    {Py_tp_new, queue_new},
-    {Py_tp_init, queue_init},
-    {Py_tp_dealloc, queue_dealloc},
-    {Py_tp_traverse, queue_traverse},
-    {Py_tp_clear, queue_clear},
-    {Py_tp_setattro, iora__sync_setattro},
-    {Py_tp_repr, queue_repr},
-    {Py_tp_str, queue_str},
-    {Py_tp_methods, queue_methods},
-    {Py_tp_members, queue_members},
-    {Py_tp_getset, queue_getset},
-    {0},
+    {Py_tp_new, queue_new},         {Py_tp_init, queue_init},
+    {Py_tp_dealloc, queue_dealloc}, {Py_tp_traverse, queue_traverse},
+    {Py_tp_clear, queue_clear},     {Py_tp_setattro, iora__sync_setattro},
+    {Py_tp_repr, queue_repr},       {Py_tp_str, queue_str},
+    {Py_tp_methods, queue_methods}, {Py_tp_members, queue_members},
+    {Py_tp_getset, queue_getset},   {0},
 };
 
 static PyType_Slot ordered_slots[] = {

@@ -4,7 +4,8 @@
  * 200 ns) and a call from 3.12 on; a loop of ours is found through the core's thread-local. The core's loops are
  * private to this extension, and each has a loop object for a guest. A forked child has no running loop.
  *
- * Everything is done by public methods, which may be anybody's: the loop's, a subclass's, a mock's.
+ * Everything is done by public methods, which may be anybody's: the loop's, a subclass's, a mock's. asyncio's own
+ * futures are not asked whether they are done before they are woken: they refuse to be woken twice.
  */
 #include "ext/running.h"
 
@@ -79,12 +80,17 @@ iora__future_is_cancelled(const struct state *state, PyObject *future)
 int
 iora__future_wake(const struct state *state, PyObject *future, PyObject *result)
 {
-    const int is_done = iora__future_is_done(state, future);
+    const bool says_so = Py_IS_TYPE(future, (PyTypeObject *)state->future_type);
+    const int is_done = says_so ? 0 : iora__future_is_done(state, future);
     PyObject *answer;
 
     if (is_done != 0)
         return is_done < 0 ? -1 : 0;
     answer = PyObject_CallMethodOneArg(future, state->str_set_result, result);
+    if (answer == NULL && says_so && PyErr_ExceptionMatches(state->invalid_state_error)) {
+        PyErr_Clear();
+        return 0;
+    }
     Py_XDECREF(answer);
     return answer == NULL ? -1 : 1;
 }

@@ -215,8 +215,8 @@ init(SemaphoreObject *self, PyObject *args, PyObject *keywords, bool is_bounded)
     PyObject *given = NULL;
     Py_ssize_t value = 1;
 
-    if (iora__take_init_args(is_bounded ? "BoundedSemaphore.__init__" : "Semaphore.__init__", parameters,
-                             0, args, keywords, &given) < 0)
+    if (iora__take_init_args(is_bounded ? "BoundedSemaphore.__init__" : "Semaphore.__init__",
+                             parameters, 0, args, keywords, &given) < 0)
         return -1;
     if (given != NULL && (value = PyNumber_AsSsize_t(given, PyExc_OverflowError)) == -1 &&
         PyErr_Occurred())
@@ -248,15 +248,16 @@ semaphore_repr(SemaphoreObject *self)
 {
     const int locked = is_locked(self);
 
-    return locked < 0 ? NULL
-                      : iora__sync_repr(&self->sync,
-                                        locked ? PyUnicode_FromString("locked")
-                                               : PyUnicode_FromFormat("unlocked, value:%zd",
-                                                                      self->value));
+    return locked < 0
+               ? NULL
+               : iora__sync_repr(&self->sync,
+                                 locked ? PyUnicode_FromString("locked")
+                                        : PyUnicode_FromFormat("unlocked, value:%zd", self->value));
 }
 
 static PyGetSetDef semaphore_getset[] = {
-    {"_waiters", (getter)iora__sync_get_waiters_or_none, (setter)iora__sync_set_waiters, NULL, NULL},
+    {"_waiters", (getter)iora__sync_get_waiters_or_none, (setter)iora__sync_set_waiters, NULL,
+     NULL},
     {0},
 };
 
@@ -330,8 +331,7 @@ iora__semaphore_add_types(PyObject *module, struct state *state)
     PyTypeObject *bounded;
     int rc;
 
-    state->semaphore_type =
-        (PyTypeObject *)PyType_FromModuleAndSpec(module, &semaphore_spec, NULL);
+    state->semaphore_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &semaphore_spec, NULL);
     if (state->semaphore_type == NULL ||
         iora__function_add_to_type(state->semaphore_type, state, semaphore_functions) < 0 ||
         PyModule_AddType(module, state->semaphore_type) < 0)

@@ -1,7 +1,7 @@
 /* ext/state.h -- what one interpreter's copy of the module keeps: its types, and what it needs of asyncio.
  *
- * There are no globals. A loop points to its state, and holds the module; everything else reaches it through its
- * loop, which it lets go of last.
+ * There are no globals. A loop points to its state, and holds the module; its handles reach it through the loop,
+ * which they let go of last. Locks, queues and coroutines do as the loop does.
  */
 #ifndef IORA_EXT_STATE_H
 #define IORA_EXT_STATE_H
@@ -27,6 +27,7 @@ struct plain_class {
 };
 
 struct state {
+    PyObject *module; /* whose it is: borrowed. Who keeps the state holds the module, and lets go of it last */
     PyTypeObject *handle_type;
     PyTypeObject *timer_type;
     PyTypeObject *loop_type;
@@ -62,7 +63,7 @@ struct state {
     PyObject *iscoroutinefunction;
     PyObject *weak_set;
     PyObject *deque, *heappush, *heappop;
-    PyObject *cancelled_error, *broken_barrier_error, *queue_empty, *queue_full;
+    PyObject *cancelled_error, *broken_barrier_error, *invalid_state_error, *queue_empty, *queue_full;
     PyObject *set_result_unless_cancelled; /* asyncio.futures' */
     PyObject *transport_socket;            /* asyncio.trsock's */
     PyObject *buffered_protocol;

@@ -25,7 +25,7 @@ iora__sync_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     (void)args;
     (void)keywords;
     if (self != NULL)
-        self->state = iora__state_of(type);
+        self->state = PyModule_GetState(Py_NewRef(iora__module_of(type)));
     return (PyObject *)self;
 }
 
@@ -35,6 +35,7 @@ iora__sync_traverse(PyObject *object, visitproc visit, void *arg)
     const SyncObject *const self = (const SyncObject *)object;
 
     Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->state->module);
     Py_VISIT(self->loop);
     return iora__waiters_traverse(&self->waiters, visit, arg);
 }
@@ -53,11 +54,13 @@ void
 iora__sync_dealloc(PyObject *self)
 {
     PyTypeObject *const type = Py_TYPE(self);
+    PyObject *const module = ((SyncObject *)self)->state->module;
 
     PyObject_GC_UnTrack(self);
     (void)iora__sync_clear(self);
     type->tp_free(self);
     Py_DECREF(type);
+    Py_DECREF(module);
 }
 
 /* ---- whose methods ---- */
@@ -211,8 +214,7 @@ iora__sync_repr(SyncObject *self, PyObject *what)
 Py_ssize_t
 iora__waiters_count(const struct waiters *waiters)
 {
-    return waiters->deque == NULL ? (Py_ssize_t)waiters->ring.count
-                                  : PyObject_Size(waiters->deque);
+    return waiters->deque == NULL ? (Py_ssize_t)waiters->ring.count : PyObject_Size(waiters->deque);
 }
 
 PyObject *
@@ -221,9 +223,8 @@ iora__waiters_get(const struct waiters *waiters, Py_ssize_t i)
     PyObject *item;
 
     if (waiters->deque == NULL)
-        return (size_t)i < waiters->ring.count
-                   ? Py_NewRef(iora__ring_at(&waiters->ring, (size_t)i))
-                   : NULL;
+        return (size_t)i < waiters->ring.count ? Py_NewRef(iora__ring_at(&waiters->ring, (size_t)i))
+                                               : NULL;
     item = PySequence_GetItem(waiters->deque, i);
     if (item == NULL && PyErr_ExceptionMatches(PyExc_IndexError))
         PyErr_Clear();
