@@ -6,7 +6,7 @@
  * Registering. Up to 3.13 _asyncio enters each task in a WeakSet by calling its method `add`, written in Python
  * (150 to 220 ns with the callback that takes a dead task out). A *registrar* stands for that method as an
  * attribute of that one set, and for the callback, and does the same to the same set; whoever iterates over it
- * has its removals put off as before.
+ * has its removals put off as before. Its type is not the module's, which would stay as long as asyncio otherwise.
  */
 #include "ext/create.h"
 
@@ -369,10 +369,9 @@ static PyType_Spec registrar_spec = {
 };
 
 static Registrar *
-make_registrar(PyObject *module, PyObject *set)
+make_registrar(PyObject *set)
 {
-    PyTypeObject *const type =
-        (PyTypeObject *)PyType_FromModuleAndSpec(module, &registrar_spec, NULL);
+    PyTypeObject *const type = (PyTypeObject *)PyType_FromSpec(&registrar_spec);
     Registrar *registrar = type != NULL ? PyObject_GC_New(Registrar, type) : NULL;
 
     Py_XDECREF(type);
@@ -415,11 +414,12 @@ static PyMethodDef add_method = {
 static PyObject *
 registrar_of(PyObject *module, PyObject *set)
 {
-    Registrar *const registrar = make_registrar(module, set);
+    Registrar *const registrar = make_registrar(set);
     PyObject *const callback =
         registrar != NULL ? PyCFunction_New(&remove_method, (PyObject *)registrar) : NULL;
     PyObject *const add = callback != NULL ? PyCFunction_New(&add_method, callback) : NULL;
 
+    (void)module;
     Py_XDECREF(registrar);
     Py_XDECREF(callback);
     return add;
