@@ -335,6 +335,7 @@ block(iora_loop *loop, int64_t until_ns)
     int rc = 0;
 
     iora__lane_spin(loop);
+    iora__mailbox_spin(loop);
     iora__mailbox_expect_wake(loop, true);
     if (!iora__mailbox_has_mail(loop))
         rc = loop->backend->wait(loop->backend_state, until_ns);

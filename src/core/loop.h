@@ -191,5 +191,9 @@ void iora__mailbox_release(struct iora__mailbox *mailbox);
 int iora__remote_deliver(iora_remote *remote, iora_handle *handle, iora_callback_fn *fn, void *arg);
 /* Whether it leads into the loop of this thread, running or not. */
 bool iora__remote_is_ours(const iora_remote *remote);
+/* In a thread that has delivered mail: spin for its answer (os/spin.h); false if it has not come. */
+bool iora__remote_spin(iora_remote *remote, bool (*has_come)(void *arg), void *arg);
+/* In the loop, about to sleep: who got an answer may have another question at once. */
+void iora__mailbox_spin(iora_loop *loop);
 
 #endif

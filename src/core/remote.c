@@ -27,8 +27,10 @@
  */
 #include "core/lane.h"
 
+#include "os/spin.h"
 #include "sys/alloc.h"
 #include "sys/sys.h"
+#include "sys/thread.h"
 
 #include <stdatomic.h>
 
@@ -41,11 +43,14 @@ struct iora__mailbox {
     atomic_size_t remotes;
     int wake_fd;
     int pid; /* a forked child has the same wake_fd */
+    int64_t spin_ns;    /* the loop's, before it sleeps; 0: never, there is one processor only */
+    bool has_delivered; /* since it last spun */
 };
 
 struct iora_remote {
     struct iora__mailbox *mailbox;
     bool counts; /* as something that can wake the loop */
+    _Atomic(int64_t) spin_ns; /* of threads that wait for an answer; as the mailbox's */
 };
 
 static iora_handle closed_mark;
@@ -75,6 +80,7 @@ iora__mailbox_make(iora_loop *loop)
         goto fail_mailbox;
     mailbox->wake_fd = rc;
     mailbox->pid = iora__sys_pid();
+    mailbox->spin_ns = iora__sys_processors() > 1 ? IORA__SPIN_MAX_NS : 0;
     atomic_init(&mailbox->references, 1);
     atomic_init(&mailbox->wake_wanted, true);
     if ((rc = loop->backend->attach_wake(loop->backend_state, mailbox->wake_fd)) < 0)
@@ -158,6 +164,8 @@ static void
 accept_call(iora_loop *loop, iora_handle *handle)
 {
     if (handle->_delay_ns == DELIVER) {
+        if (loop != NULL)
+            loop->mailbox->has_delivered = true;
         handle->_loop = loop;
         handle->_fn(handle->_arg);
     } else if (handle->_delay_ns == RUN_SOON) {
@@ -279,6 +287,7 @@ iora__remote_open(iora_loop *loop, bool counts, iora_remote **out)
         return rc;
     if ((remote = iora__alloc(sizeof *remote)) == NULL)
         return -ENOMEM;
+    atomic_init(&remote->spin_ns, loop->mailbox->spin_ns);
     remote->mailbox = loop->mailbox;
     remote->counts = counts;
     atomic_fetch_add(&remote->mailbox->references, 1);
@@ -334,6 +343,36 @@ int
 iora__remote_deliver(iora_remote *remote, iora_handle *handle, iora_callback_fn *fn, void *arg)
 {
     return post(remote, handle, fn, arg, DELIVER);
+}
+
+bool
+iora__remote_spin(iora_remote *remote, bool (*has_come)(void *arg), void *arg)
+{
+    int64_t span_ns = atomic_load_explicit(&remote->spin_ns, memory_order_relaxed);
+    bool came;
+
+    if (span_ns == 0)
+        return false;
+    came = iora__spin(&span_ns, has_come, arg);
+    atomic_store_explicit(&remote->spin_ns, span_ns, memory_order_relaxed);
+    return came;
+}
+
+static bool
+has_mail(void *loop)
+{
+    return iora__mailbox_has_mail(loop);
+}
+
+void
+iora__mailbox_spin(iora_loop *loop)
+{
+    struct iora__mailbox *const mailbox = loop->mailbox;
+
+    if (mailbox == NULL || !mailbox->has_delivered || mailbox->spin_ns == 0)
+        return;
+    mailbox->has_delivered = false;
+    (void)iora__spin(&mailbox->spin_ns, has_mail, loop);
 }
 
 bool

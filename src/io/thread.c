@@ -179,15 +179,39 @@ struct sent {
     const char *name;
     int rc;
     bool returned; /* f has, and rc is what */
-    atomic_int is_over;
+    atomic_int word;
 };
+
+/* Its word: the thread spins, or sleeps, or may go on. */
+enum { SPINS, SLEEPS, IS_OVER };
 
 static void
 end_sent(struct sent *sent, int rc)
 {
     sent->rc = rc == -ECANCELED ? IORA_E_TASK_CANCELED : rc;
-    atomic_store(&sent->is_over, 1);
-    iora__sys_futex_wake(&sent->is_over);
+    if (atomic_exchange(&sent->word, IS_OVER) == SLEEPS)
+        iora__sys_futex_wake(&sent->word);
+}
+
+static bool
+is_over(void *arg)
+{
+    struct sent *const sent = arg;
+
+    return atomic_load_explicit(&sent->word, memory_order_acquire) == IS_OVER;
+}
+
+/* The thread waits for its answer. */
+static void
+await_sent(iora_remote *remote, struct sent *sent)
+{
+    int expected = SPINS;
+
+    if (iora__remote_spin(remote, is_over, sent) ||
+        !atomic_compare_exchange_strong(&sent->word, &expected, SLEEPS))
+        return;
+    while (!is_over(sent))
+        (void)iora__sys_futex_wait(&sent->word, SLEEPS, -1);
 }
 
 static int
@@ -238,7 +262,6 @@ iora__run_threadsafe(iora_remote *remote, int (*enter)(void *), void *arguments,
         return -EDEADLK;
     if ((rc = iora__remote_deliver(remote, &sent.mail, accept_sent, &sent)) < 0)
         return rc;
-    while (atomic_load(&sent.is_over) == 0)
-        (void)iora__sys_futex_wait(&sent.is_over, 0, -1);
+    await_sent(remote, &sent);
     return sent.rc;
 }
