@@ -428,7 +428,7 @@ call_and_close(void *arg)
     return NULL;
 }
 
-/* The wake-up and the end of what it goes through, at the same time as the loop's own end. */
+/* F1: the wake-up and the end of what it goes through, at the same time as the loop's own end. */
 TEST_IN(remote, close_may_race_with_the_end_of_the_loop, TEST_EPOLL)
 {
     for (int i = 0; i < 200; i++) {

@@ -1479,3 +1479,71 @@ TEST_IN(server, pauses_when_there_are_no_descriptors_and_goes_on_by_itself, TEST
 
     child_check_ok(&child);
 }
+
+/* ---- descriptors and other programs ----------------------------------------------------------------- */
+
+enum { NUMBERS = 256 };
+
+/* Which numbers a program started now would find open. */
+static void
+note_inherited(bool inherited[NUMBERS])
+{
+    for (int fd = 0; fd < NUMBERS; fd++) {
+        const int flags = fcntl(fd, F_GETFD);
+
+        inherited[fd] = flags >= 0 && !(flags & FD_CLOEXEC);
+    }
+}
+
+static int
+do_nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static int
+open_all_kinds(void)
+{
+    bool inherited[NUMBERS];
+    iora_server *tcp, *local;
+    iora_stream *to_tcp, *to_local, *a, *b;
+    iora_signals signals;
+    char name[32];
+
+    (void)snprintf(name, sizeof name, "@close-on-exec-%d", (int)getpid()); /* tests run side by side */
+    tcp = start(echo, NULL);
+    CHECK_EQ(iora_start_unix_server(name, echo, NULL, NULL, &local), 0);
+    to_tcp = connect_to(tcp);
+    CHECK_EQ(iora_open_unix_connection(name, NULL, &to_local), 0);
+    make_pair(&a, &b);
+    CHECK_EQ(iora_signals_open_of(&signals, SIGUSR1), 0);
+    CHECK_EQ(iora_to_thread(do_nothing, NULL), 0);
+    check_echo(to_tcp, "accepted");
+    check_echo(to_local, "accepted");
+
+    note_inherited(inherited);
+    for (int fd = STDERR_FILENO + 1; fd < NUMBERS; fd++)
+        CHECK(!inherited[fd]);
+
+    iora_signals_close(&signals);
+    close_both_streams(a, b);
+    CHECK_EQ(iora_stream_close(to_tcp), 0);
+    CHECK_EQ(iora_stream_close(to_local), 0);
+    CHECK_EQ(iora_server_stop(tcp, iora_s(1)), 0);
+    CHECK_EQ(iora_server_stop(local, iora_s(1)), 0);
+    return 0;
+}
+IORA_ASYNC(open_all_kinds);
+
+/* F8: the loop's own descriptors, listeners, connections of both ends, signals and threads. */
+TEST_REAL(server, leaves_no_descriptor_to_a_program_that_is_started)
+{
+    bool inherited[NUMBERS];
+
+    note_inherited(inherited);
+    for (int fd = STDERR_FILENO + 1; fd < NUMBERS; fd++) /* what the test's own parent left open */
+        if (inherited[fd])
+            CHECK_EQ(fcntl(fd, F_SETFD, FD_CLOEXEC), 0);
+    CHECK_EQ(test_run(open_all_kinds), 0);
+}

@@ -65,6 +65,35 @@ TEST_TASK(lock, is_taken_in_the_order_of_waiting)
     CHECK(!iora_lock_is_locked(&lock));
 }
 
+static int
+hold_lock_a_while(void)
+{
+    int rc = iora_lock_acquire(&lock);
+
+    if (rc == 0) {
+        rc = iora_sleep(iora_ms(10));
+        (void)iora_lock_release(&lock);
+    }
+    return rc;
+}
+IORA_ASYNC(hold_lock_a_while);
+
+/* F25: who gave up waiting for a task and takes the lock it holds or has asked for is not stuck: the task goes on. */
+TEST_TASK(lock, held_by_a_task_nobody_awaits_any_more_is_released)
+{
+    iora_task holder, next;
+
+    holder = iora_go(hold_lock_a_while);
+    next = iora_go(hold_lock_a_while);
+    CHECK_EQ(iora_wait_for(iora_shield(next), iora_ms(5)), -ETIMEDOUT);
+    CHECK_EQ(iora_lock_acquire(&lock), 0);
+    CHECK_EQ(test_ms(), 20);
+    CHECK(iora_task_is_done(holder) && iora_task_is_done(next));
+    CHECK_EQ(iora_lock_release(&lock), 0);
+    CHECK_EQ(iora_await(holder), 0);
+    CHECK_EQ(iora_await(next), 0);
+}
+
 TEST_TASK(lock, belongs_to_the_waiter_before_he_runs)
 {
     const iora_task waiter = iora_go(use_lock, "waiter");
