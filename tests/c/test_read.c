@@ -677,7 +677,7 @@ TEST_TASK_EVERYWHERE(read, lines_that_were_cancelled_lose_nothing)
 
     make_pair(&a, &b);
     put(a, "1\n2");
-    IORA_TIMEOUT(rc, iora_ms(3)) {
+    IORA_TIMEOUT(rc, iora_ms(50)) {
         iora_for_each(rc, iora_lines, &line, b)
             n++;
     }
