@@ -13,24 +13,18 @@
 #include "ext/asyncio.h"
 
 #include "ext/compat.h"
+#include "ext/table.h"
 
 #include <stddef.h>
 
 /* ---- the state --------------------------------------------------------------------------------------- */
-
-#define COUNT(table) (sizeof(table) / sizeof *(table))
-
-struct field {
-    const char *module, *name; /* no name: the module itself */
-    size_t offset;
-};
 
 #define FIELD(module, name, field)                                                                 \
     {                                                                                              \
         module, name, offsetof(struct asyncio, field)                                              \
     }
 
-static const struct field fields[] = {
+static const struct import fields[] = {
     FIELD("_asyncio", "Task", task_type),
     FIELD("_asyncio", "Future", future_type),
     FIELD("asyncio.events", NULL, events),
@@ -45,7 +39,7 @@ static const struct field fields[] = {
 };
 
 /* Those that only some versions have. */
-static const struct field optional_fields[] = {
+static const struct import optional_fields[] = {
     FIELD("_asyncio", "_current_tasks", current_tasks),
     FIELD("asyncio", "future_add_to_awaited_by", add_awaited_by),
     FIELD("asyncio", "future_discard_from_awaited_by", discard_awaited_by),
@@ -74,28 +68,8 @@ static const size_t others[] = {
     offsetof(struct asyncio, names_msg),
 };
 
-struct word {
-    const char *text;
-    size_t offset;
-};
-
 #define WORD(word) {#word, offsetof(struct asyncio, str_##word)},
 static const struct word words[] = {IORA__ASYNCIO_WORDS(WORD)};
-
-#define AT(asyncio, offset) ((PyObject **)(void *)((char *)(asyncio) + (offset)))
-
-static int
-import_field(struct asyncio *asyncio, const struct field *field)
-{
-    PyObject *const module = PyImport_ImportModule(field->module);
-
-    if (module == NULL)
-        return -1;
-    *AT(asyncio, field->offset) =
-        field->name == NULL ? Py_NewRef(module) : PyObject_GetAttrString(module, field->name);
-    Py_DECREF(module);
-    return *AT(asyncio, field->offset) == NULL ? -1 : 0;
-}
 
 /* The C function behind a method without arguments; NULL if it is not that. */
 static PyCFunction
@@ -133,20 +107,15 @@ find_methods(PyTypeObject *type, struct future_methods *methods)
 int
 iora__asyncio_fill(struct asyncio *asyncio)
 {
-    for (size_t i = 0; i < COUNT(fields); i++) {
-        if (import_field(asyncio, &fields[i]) < 0)
-            return -1;
-    }
+    if (iora__import_all(asyncio, fields, COUNT(fields)) < 0 ||
+        iora__intern_all(asyncio, words, COUNT(words)) < 0)
+        return -1;
     for (size_t i = 0; i < COUNT(optional_fields); i++) {
-        if (import_field(asyncio, &optional_fields[i]) < 0) {
+        if (iora__import(asyncio, &optional_fields[i]) < 0) {
             if (!PyErr_ExceptionMatches(PyExc_AttributeError))
                 return -1;
             PyErr_Clear();
         }
-    }
-    for (size_t i = 0; i < COUNT(words); i++) {
-        if ((*AT(asyncio, words[i].offset) = PyUnicode_InternFromString(words[i].text)) == NULL)
-            return -1;
     }
     if (find_methods(asyncio->future_type, &asyncio->future_methods) < 0 ||
         find_methods(asyncio->task_type, &asyncio->task_methods) < 0)

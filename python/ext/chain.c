@@ -16,6 +16,7 @@
 #include "ext/asyncio.h"
 #include "ext/compat.h"
 #include "ext/function.h"
+#include "ext/table.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -433,20 +434,15 @@ run_coroutine_threadsafe(PyObject *module, PyObject *const *args, Py_ssize_t n, 
     return future;
 }
 
-#define FUNCTION(name, function, flags, text)                                                      \
-    {                                                                                              \
-        name, (PyCFunction)(void (*)(void))function, flags, PyDoc_STR(text)                        \
-    }
-
 static PyMethodDef functions[] = {
-    FUNCTION("wrap_future", wrap_future, METH_VARARGS | METH_KEYWORDS,
-             "wrap_future($module, /, future, *, loop=None)\n--\n\n"
-             "A future of the loop's that follows one of concurrent.futures."),
-    FUNCTION("run_coroutine_threadsafe", run_coroutine_threadsafe, METH_FASTCALL | METH_KEYWORDS,
-             "run_coroutine_threadsafe($module, /, coro, loop)\n--\n\n"
-             "Have a loop of another thread run a coroutine; a concurrent.futures.Future."),
-    FUNCTION("_finish_chain", finish_chain, METH_O, ""),
-    FUNCTION("_start_coroutine", start_coroutine, METH_FASTCALL, ""),
+    METHOD("wrap_future", wrap_future, METH_VARARGS | METH_KEYWORDS,
+           "wrap_future($module, /, future, *, loop=None)\n--\n\n"
+           "A future of the loop's that follows one of concurrent.futures."),
+    METHOD("run_coroutine_threadsafe", run_coroutine_threadsafe, METH_FASTCALL | METH_KEYWORDS,
+           "run_coroutine_threadsafe($module, /, coro, loop)\n--\n\n"
+           "Have a loop of another thread run a coroutine; a concurrent.futures.Future."),
+    METHOD("_finish_chain", finish_chain, METH_O, ""),
+    METHOD("_start_coroutine", start_coroutine, METH_FASTCALL, ""),
     {0},
 };
 

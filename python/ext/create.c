@@ -12,6 +12,7 @@
 
 #include "ext/asyncio.h"
 #include "ext/compat.h"
+#include "ext/table.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -427,25 +428,20 @@ registrar_of(PyObject *module, PyObject *set)
 
 /* ---- the functions ------------------------------------------------------------------------------------- */
 
-#define FUNCTION(name, function, flags, text)                                                      \
-    {                                                                                              \
-        name, (PyCFunction)(void (*)(void))function, flags, PyDoc_STR(text)                        \
-    }
-
 static PyMethodDef functions[] = {
-    FUNCTION("create_task", create_task, METH_FASTCALL | METH_KEYWORDS,
-             "create_task($module, coro, **kwargs)\n--\n\n"
-             "Have the running loop run a coroutine; a Task."),
-    FUNCTION("ensure_future", ensure_future, METH_VARARGS | METH_KEYWORDS,
-             "ensure_future($module, coro_or_future, *, loop=None)\n--\n\n"
-             "A Future as it is, anything else that can be awaited as a Task."),
-    FUNCTION("get_running_loop", get_running_loop, METH_NOARGS,
-             "get_running_loop($module, /)\n--\n\nThe loop that this thread is running."),
-    FUNCTION("current_task", current_task, METH_VARARGS | METH_KEYWORDS,
-             "current_task($module, /, loop=None)\n--\n\nThe Task that is running, or None."),
-    FUNCTION("all_tasks", all_tasks, METH_VARARGS | METH_KEYWORDS,
-             "all_tasks($module, /, loop=None)\n--\n\nThe loop's Tasks that are not done."),
-    FUNCTION("_registrar_of", registrar_of, METH_O, ""),
+    METHOD("create_task", create_task, METH_FASTCALL | METH_KEYWORDS,
+           "create_task($module, coro, **kwargs)\n--\n\n"
+           "Have the running loop run a coroutine; a Task."),
+    METHOD("ensure_future", ensure_future, METH_VARARGS | METH_KEYWORDS,
+           "ensure_future($module, coro_or_future, *, loop=None)\n--\n\n"
+           "A Future as it is, anything else that can be awaited as a Task."),
+    METHOD("get_running_loop", get_running_loop, METH_NOARGS,
+           "get_running_loop($module, /)\n--\n\nThe loop that this thread is running."),
+    METHOD("current_task", current_task, METH_VARARGS | METH_KEYWORDS,
+           "current_task($module, /, loop=None)\n--\n\nThe Task that is running, or None."),
+    METHOD("all_tasks", all_tasks, METH_VARARGS | METH_KEYWORDS,
+           "all_tasks($module, /, loop=None)\n--\n\nThe loop's Tasks that are not done."),
+    METHOD("_registrar_of", registrar_of, METH_O, ""),
     {0},
 };
 

@@ -18,6 +18,7 @@
 #include "ext/compat.h"
 #include "ext/listener.h"
 #include "ext/state.h"
+#include "ext/table.h"
 #include "ext/transport.h"
 
 #include "sys/sys.h"
@@ -592,10 +593,6 @@ static PyMemberDef loop_members[] = {
     {0},
 };
 
-#define METHOD(name, function, flags, text)                                                        \
-    {                                                                                              \
-        name, (PyCFunction)(void (*)(void))function, flags, PyDoc_STR(text)                        \
-    }
 #define KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
 
 static PyMethodDef loop_methods[] = {

@@ -24,6 +24,7 @@
 #include "ext/sleep.h"
 #include "ext/state.h"
 #include "ext/streams.h"
+#include "ext/table.h"
 #include "ext/taskgroup.h"
 #include "ext/thread.h"
 #include "ext/timeout.h"
@@ -44,11 +45,6 @@ iora__module_of(PyTypeObject *type)
 {
     return PyType_GetModuleByDef(type, &iora__module);
 }
-
-struct import {
-    const char *module, *name; /* no name: the module itself */
-    size_t offset;
-};
 
 #define IMPORT(module, name, field)                                                                \
     {                                                                                              \
@@ -85,17 +81,12 @@ static const struct import imports[] = {
     IMPORT("asyncio.queues", "QueueFull", queue_full),
 };
 
-struct name {
-    const char *text;
-    size_t offset;
-};
-
 #define NAME(text)                                                                                 \
     {                                                                                              \
 #text, offsetof(struct state, str_##text)                                                  \
     }
 
-static const struct name names[] = {
+static const struct word names[] = {
     NAME(call_exception_handler),
     NAME(call_at),
     NAME(done),
@@ -139,33 +130,12 @@ static const struct name names[] = {
     NAME(write),
 };
 
-#define FIELD(state, offset) ((PyObject **)(void *)((char *)(state) + (offset)))
-#define COUNT(table)         (sizeof(table) / sizeof *(table))
-
-static int
-import_one(struct state *state, const struct import *import)
-{
-    PyObject *const module = PyImport_ImportModule(import->module);
-
-    if (module == NULL)
-        return -1;
-    *FIELD(state, import->offset) =
-        import->name == NULL ? Py_NewRef(module) : PyObject_GetAttrString(module, import->name);
-    Py_DECREF(module);
-    return *FIELD(state, import->offset) == NULL ? -1 : 0;
-}
-
 static int
 fill_state(struct state *state)
 {
-    for (size_t i = 0; i < COUNT(imports); i++) {
-        if (import_one(state, &imports[i]) < 0)
-            return -1;
-    }
-    for (size_t i = 0; i < COUNT(names); i++) {
-        if ((*FIELD(state, names[i].offset) = PyUnicode_InternFromString(names[i].text)) == NULL)
-            return -1;
-    }
+    if (iora__import_all(state, imports, COUNT(imports)) < 0 ||
+        iora__intern_all(state, names, COUNT(names)) < 0)
+        return -1;
     state->task_keywords = Py_BuildValue("(s)", "loop");
     return state->task_keywords == NULL ? -1 : 0;
 }
@@ -237,9 +207,9 @@ traverse(PyObject *module, visitproc visit, void *arg)
     struct state *const state = state_of_module(module);
 
     for (size_t i = 0; i < COUNT(held); i++)
-        Py_VISIT(*FIELD(state, held[i]));
+        Py_VISIT(*AT(state, held[i]));
     for (size_t i = 0; i < COUNT(imports); i++)
-        Py_VISIT(*FIELD(state, imports[i].offset));
+        Py_VISIT(*AT(state, imports[i].offset));
     return iora__asyncio_traverse(&state->asyncio, visit, arg);
 }
 
@@ -252,9 +222,9 @@ clear(PyObject *module)
     iora__free_list_clear(state); /* while there are types to ask how */
     iora__awaitable_free_list_clear(state);
     for (size_t i = 0; i < COUNT(held); i++)
-        Py_CLEAR(*FIELD(state, held[i]));
+        Py_CLEAR(*AT(state, held[i]));
     for (size_t i = 0; i < COUNT(imports); i++)
-        Py_CLEAR(*FIELD(state, imports[i].offset));
+        Py_CLEAR(*AT(state, imports[i].offset));
     iora__asyncio_clear(&state->asyncio);
     return 0;
 }
@@ -266,7 +236,7 @@ free_module(void *module)
 
     (void)clear(module);
     for (size_t i = 0; i < COUNT(names); i++)
-        Py_CLEAR(*FIELD(state, names[i].offset));
+        Py_CLEAR(*AT(state, names[i].offset));
     Py_CLEAR(state->task_keywords);
     iora__asyncio_free(&state->asyncio);
 }

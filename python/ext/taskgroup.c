@@ -22,6 +22,7 @@
 #include "ext/asyncio.h"
 #include "ext/awaitable.h"
 #include "ext/compat.h"
+#include "ext/table.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -668,11 +669,6 @@ static PyMemberDef group_members[] = {
      NULL},
     {0},
 };
-
-#define METHOD(name, function, flags, text)                                                        \
-    {                                                                                              \
-        name, (PyCFunction)(void (*)(void))function, flags, PyDoc_STR(text)                        \
-    }
 
 static PyMethodDef group_methods[] = {
     METHOD("create_task", group_create_task, METH_FASTCALL | METH_KEYWORDS,

@@ -21,6 +21,7 @@
 #include "ext/compat.h"
 #include "ext/function.h"
 #include "ext/sleep.h"
+#include "ext/table.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -406,11 +407,6 @@ static PyMemberDef timeout_members[] = {
     {"_cancelling", T_LONG, offsetof(Timeout, cancelling), READONLY, NULL},
     {0},
 };
-
-#define METHOD(name, function, flags, text)                                                        \
-    {                                                                                              \
-        name, (PyCFunction)(void (*)(void))function, flags, PyDoc_STR(text)                        \
-    }
 
 static PyMethodDef timeout_methods[] = {
     METHOD("when", timeout_when, METH_NOARGS,

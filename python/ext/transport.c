@@ -36,6 +36,7 @@
 #include "ext/compat.h"
 #include "ext/state.h"
 #include "ext/streams.h"
+#include "ext/table.h"
 
 #include "sys/sys.h"
 
@@ -1031,11 +1032,6 @@ static PyMemberDef transport_members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(TransportObject, weak_references), READONLY, NULL},
     {0},
 };
-
-#define METHOD(name, function, flags, text)                                                        \
-    {                                                                                              \
-        name, (PyCFunction)(void (*)(void))function, flags, PyDoc_STR(text)                        \
-    }
 
 static PyMethodDef transport_methods[] = {
     METHOD("write", iora__transport_write, METH_O,

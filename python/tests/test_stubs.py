@@ -98,7 +98,7 @@ def test_every_method_of_the_loop_is_in_the_stub():
 
 @pytest.mark.parametrize("name", sorted({*CLASSES} - {"EventLoop", "Runner", "QueueShutDown"}))
 def test_class_derives_from_asyncios_and_has_its_methods(name):
-    """Which is all that the stub says of it."""
+    """Which is all that the .pyi says of it."""
     ours, asyncios = getattr(iora, name), getattr(asyncio, name)
     assert issubclass(ours, asyncios)
     for method in [method for method in dir(asyncios) if not method.startswith("_")]:
