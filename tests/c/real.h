@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,6 +39,21 @@ real_work_us(int us)
 
     while (real_ns() < until_ns)
         continue;
+}
+
+static inline pthread_t
+start_thread(void *(*fn)(void *), void *arg)
+{
+    pthread_t thread;
+
+    CHECK_EQ(pthread_create(&thread, NULL, fn, arg), 0);
+    return thread;
+}
+
+static inline void
+join_thread(pthread_t thread)
+{
+    CHECK_EQ(pthread_join(thread, NULL), 0);
 }
 
 static inline void

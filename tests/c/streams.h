@@ -151,6 +151,22 @@ write_until_full(iora_stream *stream, unsigned run)
     }
 }
 
+/* ---- servers ----------------------------------------------------------------------------------------- */
+
+/* Serve a client with what it sends. */
+static inline int
+echo(iora_stream *client, void *arg)
+{
+    char data[1024];
+    int rc;
+
+    (void)arg;
+    while ((rc = iora_read(client, data, sizeof data)) > 0 &&
+           (rc = iora_write(client, data, (size_t)rc)) == 0)
+        continue;
+    return rc;
+}
+
 /* ---- tasks that do one thing -------------------------------------------------------------------------- */
 
 /* Wait for a byte of one stream, then cancel a task or close another stream. With a byte sent to the first just

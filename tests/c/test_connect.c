@@ -2,25 +2,13 @@
  * requests, urgent bytes, crowds. */
 #include "chance.h"
 #include "streams.h"
+#include "turns.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/un.h>
-
-static int
-echo(iora_stream *client, void *arg)
-{
-    char data[1024];
-    int rc;
-
-    (void)arg;
-    while ((rc = iora_read(client, data, sizeof data)) > 0 &&
-           (rc = iora_write(client, data, (size_t)rc)) == 0)
-        continue;
-    return rc;
-}
 
 static int
 hold(iora_stream *client, void *arg)
@@ -601,15 +589,6 @@ TEST_TASK(connect, deadline_of_a_read_is_for_all_of_it)
 }
 
 /* F24, F29: a loop with nothing to do does nothing, whatever state its connections are in. */
-static long turns;
-
-static void
-count_turn(enum iora__moment moment, struct iora__task *task)
-{
-    (void)task;
-    turns += moment == IORA__MOMENT_TURN;
-}
-
 TEST_TASK_REAL(connect, that_nobody_reads_does_not_keep_the_loop_busy)
 {
     iora_server *const server = start_at("127.0.0.1", 0, hold, NULL);
@@ -625,10 +604,9 @@ TEST_TASK_REAL(connect, that_nobody_reads_does_not_keep_the_loop_busy)
     (void)write_until_full(streams[2], 1);
     iora_server_abort_clients(server); /* half of them gone, reset or ended */
     CHECK_EQ(iora_sleep(iora_ms(20)), 0);
-    iora__seam_watch(count_turn);
+    count_turns();
     CHECK_EQ(iora_sleep(iora_ms(100)), 0);
-    iora__seam_watch(NULL);
-    CHECK(turns < 30);
+    CHECK(turns_counted() < 30);
     for (int i = 0; i < 5; i++)
         iora_stream_abort(streams[i]);
     CHECK_EQ(iora_server_stop(server, iora_s(1)), 0);

@@ -36,21 +36,6 @@ remotes_open(void)
     return census.remotes;
 }
 
-static pthread_t
-start_thread(void *(*fn)(void *), void *arg)
-{
-    pthread_t thread;
-
-    CHECK_EQ(pthread_create(&thread, NULL, fn, arg), 0);
-    return thread;
-}
-
-static void
-join_thread(pthread_t thread)
-{
-    CHECK_EQ(pthread_join(thread, NULL), 0);
-}
-
 /* ---- calls ---------------------------------------------------------------------------------------------------- */
 
 TEST_EVERYWHERE(remote, calls_run_in_the_order_they_were_sent)

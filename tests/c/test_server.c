@@ -10,19 +10,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-static int
-echo(iora_stream *client, void *arg)
-{
-    char data[1024];
-    int rc;
-
-    (void)arg;
-    while ((rc = iora_read(client, data, sizeof data)) > 0 &&
-           (rc = iora_write(client, data, (size_t)rc)) == 0)
-        continue;
-    return rc;
-}
-
 static iora_server *
 start(iora_client_fn *serve, void *arg)
 {

@@ -58,21 +58,6 @@ kill_soon(void *number)
     return NULL;
 }
 
-static pthread_t
-start_thread(void *(*fn)(void *), void *arg)
-{
-    pthread_t thread;
-
-    CHECK_EQ(pthread_create(&thread, NULL, fn, arg), 0);
-    return thread;
-}
-
-static void
-join_thread(pthread_t thread)
-{
-    CHECK_EQ(pthread_join(thread, NULL), 0);
-}
-
 /* ---- what comes ----------------------------------------------------------------------------------- */
 
 TEST_TASK_EVERYWHERE(signal, that_came_before_it_was_asked_for_is_there)

@@ -2,6 +2,7 @@
 #include "ops.h"
 #include "pump.h"
 #include "test.h"
+#include "turns.h"
 
 #include <signal.h>
 #include <sys/time.h>
@@ -469,15 +470,6 @@ TEST(simulated_job, takes_its_time_with_a_seed)
 
 /* ---- nothing to do -------------------------------------------------------------------------------------- */
 
-static int turns_made;
-
-static void
-count_turn(enum iora__moment moment, struct iora__task *task)
-{
-    (void)task;
-    turns_made += moment == IORA__MOMENT_TURN;
-}
-
 static void
 stop_the_loop(int number)
 {
@@ -493,8 +485,7 @@ TEST(simulated_loop, blocks_when_nothing_can_come)
     (void)test_loop();
     CHECK_EQ(sigaction(SIGALRM, &action, NULL), 0);
     CHECK_EQ(setitimer(ITIMER_REAL, &soon, NULL), 0);
-    iora__seam_watch(count_turn);
+    count_turns();
     CHECK_EQ(iora_loop_run(test_loop()), 0);
-    iora__seam_watch(NULL);
-    CHECK(turns_made <= 2);
+    CHECK(turns_counted() <= 2);
 }

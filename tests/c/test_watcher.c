@@ -1,6 +1,7 @@
 /* tests/c/test_watcher.c -- descriptors of the user's: watched by callbacks, waited for by tasks. */
 #include "real.h"
 #include "test.h"
+#include "turns.h"
 #include "waiting.h"
 
 #include <stdlib.h>
@@ -35,33 +36,22 @@ ops_pending(void)
     return census.ops;
 }
 
-/* How many turns the loop makes while nothing should happen: with a timer to end it, very few. */
-static int turns_made;
-
-static void
-count_turn(enum iora__moment moment, struct iora__task *task)
-{
-    (void)task;
-    turns_made += moment == IORA__MOMENT_TURN;
-}
-
 static void
 stop_loop(void *loop)
 {
     iora_loop_stop(loop);
 }
 
-static int
+/* How many turns the loop makes while nothing should happen: with a timer to end it, very few. */
+static long
 turns_in_10_ms(void)
 {
     iora_timer timer = {0};
 
     CHECK_EQ(iora_call_later(test_loop(), &timer, iora_ms(10), stop_loop, test_loop()), 0);
-    turns_made = 0;
-    iora__seam_watch(count_turn);
+    count_turns();
     CHECK_EQ(iora_loop_run(test_loop()), 0);
-    iora__seam_watch(NULL);
-    return turns_made;
+    return turns_counted();
 }
 
 /* ---- what a watcher tells ---------------------------------------------------------------------------------- */
@@ -1121,11 +1111,9 @@ has_its_descriptor_closed(int ends[2])
     CHECK_EQ(iora_cancel(waiting), 0);
     CHECK_EQ(iora_await(waiting), IORA_E_TASK_CANCELED);
     put_bytes(ends[WR], 1); /* a stale event, if anybody asks */
-    turns_made = 0;
-    iora__seam_watch(count_turn);
+    count_turns();
     CHECK_EQ(iora_sleep(iora_ms(10)), 0);
-    iora__seam_watch(NULL);
-    CHECK(turns_made <= 5);
+    CHECK(turns_counted() <= 5);
     return close(duplicate);
 }
 IORA_ASYNC(has_its_descriptor_closed, int *);
