@@ -569,11 +569,15 @@ def main(argv):
     show(result, sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
     return 1 if samples.failures or any(p.broken for p in programs) else 0
 
-
-if __name__ == "__main__":
+def run_as_command(main):
+    """Runs it to its end, and ends with its exit code."""
     try:
         sys.exit(main(sys.argv[1:]))
     except BrokenPipeError:     # whoever read the table has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    run_as_command(main)

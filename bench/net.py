@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import serve
-from bench import number, print_table, yes_no
+from bench import number, print_table, run_as_command, yes_no
 from serve import Verdict, asked, compare, times
 
 HERE = Path(__file__).resolve().parent
@@ -156,4 +156,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    serve.run_as_command(main)
+    run_as_command(main)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import serve
-from bench import number, print_table, yes_no
+from bench import number, print_table, run_as_command, yes_no
 from serve import asked, times
 
 HERE = Path(__file__).resolve().parent
@@ -135,4 +135,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    serve.run_as_command(main)
+    run_as_command(main)

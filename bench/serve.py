@@ -468,13 +468,3 @@ def allow_descriptors():
     """For whoever is started from here: one for each connection."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def run_as_command(main):
-    """Runs it to its end, and ends with its exit code."""
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except BrokenPipeError:     # whoever read the table has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        sys.exit(130)
