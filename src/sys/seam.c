@@ -19,6 +19,7 @@ static struct {
     atomic_uint asked;
     bool calls_persistent, allocations_persistent;
     iora__moment_fn *watch;
+    iora__step_fn *trace;
 } seam;
 
 enum { VARIANTS = 6 };
@@ -251,4 +252,17 @@ iora__seam_moment(enum iora__moment moment, struct iora__task *task)
 {
     if (seam.watch != NULL && (task != NULL || moment == IORA__MOMENT_TURN))
         seam.watch(moment, task);
+}
+
+void
+iora__seam_trace(iora__step_fn *fn)
+{
+    seam.trace = fn;
+}
+
+void
+iora__seam_step(enum iora__step step, uint64_t value)
+{
+    if (seam.trace != NULL)
+        seam.trace(step, value);
 }

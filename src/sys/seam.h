@@ -11,12 +11,15 @@
  *            with EAGAIN: nothing is wrong, and nothing may go wrong
  *   moment   a point where a driver may want to count or to interfere: to cancel the task that makes
  *            its nth suspending call, to end a run that polls without getting anywhere
+ *   step     a point of a simulated run at which it could have gone another way: what was drawn, where the
+ *            clock jumped, what an operation came to. Two runs of one seed have the same steps.
  */
 #ifndef IORA_SYS_SEAM_H
 #define IORA_SYS_SEAM_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum iora__call {
     IORA__CALL_EPOLL_CREATE,
@@ -65,6 +68,14 @@ enum iora__moment {
     IORA__MOMENT_WAIT   /* the task is about to give the processor away */
 };
 
+enum iora__step {
+    IORA__STEP_ORDER,   /* drawn: which ready thing is next */
+    IORA__STEP_SIM,     /* drawn: a latency, a part of what is sent, the room between two ends */
+    IORA__STEP_CLOCK,   /* the simulated clock jumps to this instant */
+    IORA__STEP_RESULT,  /* an operation's result */
+    IORA__STEPS
+};
+
 struct iora__task;
 
 #ifdef IORA_SEAMS
@@ -101,6 +112,10 @@ void iora__seam_be_stingy(size_t most, unsigned refused);
 typedef void iora__moment_fn(enum iora__moment moment, struct iora__task *task);
 void iora__seam_watch(iora__moment_fn *fn);
 
+/* Have fn told of every step (NULL: nobody). */
+typedef void iora__step_fn(enum iora__step step, uint64_t value);
+void iora__seam_trace(iora__step_fn *fn);
+
 /* For sys/: 0 to go on, or the -errno to fail with. */
 int iora__seam_call(enum iora__call call);
 /* For backend/: how many of so many bytes to ask for; whether to take the call for refused, though the kernel
@@ -112,6 +127,8 @@ bool iora__seam_allocation_fails(void);
 void iora__seam_allocated(long difference);
 /* For core/ and task/: a moment has come. */
 void iora__seam_moment(enum iora__moment moment, struct iora__task *task);
+/* For core/ and backend/sim/: a step was taken. */
+void iora__seam_step(enum iora__step step, uint64_t value);
 
 #else
 
@@ -151,6 +168,13 @@ iora__seam_moment(enum iora__moment moment, struct iora__task *task)
 {
     (void)moment;
     (void)task;
+}
+
+static inline void
+iora__seam_step(enum iora__step step, uint64_t value)
+{
+    (void)step;
+    (void)value;
 }
 
 #endif
