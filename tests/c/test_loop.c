@@ -695,6 +695,13 @@ TEST_EVERYWHERE(loop, a_forked_child_is_told_by_a_kernel_without_wipe_on_fork)
     fork_and_go_on();
 }
 
+/* As in qemu's user mode. */
+TEST_EVERYWHERE(loop, a_forked_child_is_told_where_no_advice_is_heeded)
+{
+    iora__seam_be_deaf();
+    fork_and_go_on();
+}
+
 /* Forked in the middle of a run, with a task and a watcher that wait for descriptors. */
 struct forking {
     int ends[2];

@@ -622,6 +622,24 @@ TEST(stack, guards_work_in_locked_memory)
     child_check_segv(&child);
 }
 
+static void
+run_unheeded(void)
+{
+    iora__seam_be_deaf();
+    test_options()->stack_size = 16 * 1024;
+    CHECK_EQ(test_run(digs, 30), 0);
+}
+
+/* As in qemu's user mode. */
+TEST(stack, guards_work_where_no_advice_is_heeded)
+{
+    struct child child;
+
+    not_under_tools();
+    child = child_run(run_unheeded);
+    child_check_segv(&child);
+}
+
 /* ---- guards that cannot be had now ------------------------------------------------------------------------------------------ */
 
 static int
