@@ -17,6 +17,7 @@ static struct {
     size_t most;
     unsigned refused;
     atomic_uint asked;
+    bool deaf;
     bool calls_persistent, allocations_persistent;
     iora__moment_fn *watch;
     iora__step_fn *trace;
@@ -222,6 +223,18 @@ bool
 iora__seam_refuses(void)
 {
     return seam.refused != 0 && atomic_fetch_add(&seam.asked, 1) % seam.refused == 0;
+}
+
+void
+iora__seam_be_deaf(void)
+{
+    seam.deaf = true;
+}
+
+bool
+iora__seam_is_deaf(void)
+{
+    return seam.deaf;
 }
 
 bool

@@ -9,6 +9,7 @@
  *   armed    a number that shall fail, and with what; `persistent` fails all from there on
  *   stingy   the kernel gives and takes few bytes at a time, and refuses every so many calls for bytes
  *            with EAGAIN: nothing is wrong, and nothing may go wrong
+ *   deaf     the kernel says that it has taken each advice (madvise), and has not
  *   moment   a point where a driver may want to count or to interfere: to cancel the task that makes
  *            its nth suspending call, to end a run that polls without getting anywhere
  *   step     a point of a simulated run at which it could have gone another way: what was drawn, where the
@@ -108,6 +109,9 @@ const char *iora__seam_name(enum iora__call call);
  * `refused`th is refused (0: none). */
 void iora__seam_be_stingy(size_t most, unsigned refused);
 
+/* From now on no advice on memory has any effect. */
+void iora__seam_be_deaf(void);
+
 /* Have fn told of every moment (NULL: nobody), on whatever stack it comes. */
 typedef void iora__moment_fn(enum iora__moment moment, struct iora__task *task);
 void iora__seam_watch(iora__moment_fn *fn);
@@ -122,6 +126,8 @@ int iora__seam_call(enum iora__call call);
  * would have done it (and will tell of no change). */
 size_t iora__seam_bytes(size_t size);
 bool iora__seam_refuses(void);
+/* For sys/: whether to take advice as taken. */
+bool iora__seam_is_deaf(void);
 /* For alloc: whether this one fails; and the balance of what is alive. */
 bool iora__seam_allocation_fails(void);
 void iora__seam_allocated(long difference);
@@ -147,6 +153,12 @@ iora__seam_bytes(size_t size)
 
 static inline bool
 iora__seam_refuses(void)
+{
+    return false;
+}
+
+static inline bool
+iora__seam_is_deaf(void)
 {
     return false;
 }

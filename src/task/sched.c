@@ -529,6 +529,36 @@ iora__task_start(enum iora__go how, void *owner, size_t stack_size, const char *
     return handle;
 }
 
+static int
+check_visit(iora_loop *loop)
+{
+    if (iora__loop_is_forked(loop))
+        return IORA_E_FORKED;
+    if (iora__running != NULL && iora__running != loop && !iora__loop_is_forked(iora__running))
+        return -EBUSY;
+    return iora__loop_check(loop, "iora_go_in()");
+}
+
+void
+iora__visit_begin(struct iora__visit *visit, iora_loop *loop)
+{
+    visit->_before = iora__running;
+    visit->_rc = check_visit(loop);
+    if (visit->_rc == 0)
+        iora__running = loop; /* whose task the caller makes now */
+}
+
+iora_task
+iora__visit_go(struct iora__visit *visit, const char *site, iora_task task)
+{
+    if (visit->_rc == 0)
+        task = iora__task_start(IORA__GO_DETACHED, NULL, 0, site, task);
+    else if (task._block != NULL)
+        iora__task_discard(task._block);
+    iora__running = visit->_before;
+    return visit->_rc == 0 ? task : iora__task_null(visit->_rc);
+}
+
 iora_task
 iora_go_fn(int (*fn)(void *arg), void *arg, const char *name)
 {

@@ -655,6 +655,83 @@ TEST_REAL(loop, embedded_hears_everything_after_the_set_was_rebuilt)
     (void)close(alive);
 }
 
+/* What another loop's callbacks do: none of ours runs. */
+TEST_REAL(loop, embedded_runs_tasks_that_are_started_from_outside)
+{
+    int ends[2], count = 0;
+
+    open_pipe(ends);
+    CHECK(iora_task_is_valid(iora_go_in(test_loop(), waits_readable, ends[RD], &count)));
+    CHECK_EQ(iora_to_ns(iora_loop_timeout(test_loop())), 0);
+    CHECK_EQ(count, 0);
+    CHECK(iora_loop_running() == NULL);
+    CHECK_EQ(iora_loop_run_once(test_loop(), iora_ns(0)), 0);
+    check_sleeps_in_poll(test_loop());
+    put_bytes(ends[WR], 1);
+    live_in_poll(test_loop(), &count, 1);
+    check_sleeps_in_poll(test_loop());
+    close_both(ends);
+}
+
+static int
+waits_for_good(iora_event *event)
+{
+    const int rc = iora_event_wait(event);
+
+    test_trace(rc == -ECANCELED ? "cancelled" : "?");
+    return rc;
+}
+IORA_ASYNC(waits_for_good, iora_event *);
+
+TEST_EVERYWHERE(loop, task_started_from_outside_can_be_cancelled_from_there)
+{
+    iora_event never = IORA_EVENT_INIT;
+    const iora_task task = iora_go_in(test_loop(), waits_for_good, &never);
+
+    turn_some(test_loop());
+    CHECK(!iora_task_is_done(task));
+    CHECK_EQ(iora_cancel(task), 0);
+    CHECK_EQ(iora_to_ns(iora_loop_timeout(test_loop())), 0);
+    turn_some(test_loop());
+    CHECK_TRACE("cancelled");
+    CHECK_EQ(iora_cancel(task), -ESRCH);
+}
+
+TEST_EVERYWHERE(loop, freeing_ends_a_task_that_was_started_from_outside_and_never_ran)
+{
+    iora_event never = IORA_EVENT_INIT;
+    iora_loop *const loop = test_loop_with(test_options());
+
+    CHECK(iora_task_is_valid(iora_go_in(loop, waits_for_good, &never)));
+    test_forget_loop(loop);
+    CHECK_EQ(iora_loop_free(loop), 0);
+    CHECK_TRACE("cancelled");
+}
+
+static int
+starts_in(iora_loop *loop, iora_event *event, int *rc)
+{
+    const iora_task task = iora_go_in(loop, waits_for_good, event);
+
+    *rc = iora_task_error(task);
+    return iora_is_cancelled() ? -ECANCELED : 0;
+}
+IORA_ASYNC(starts_in, iora_loop *, iora_event *, int *);
+
+TEST_EVERYWHERE(loop, task_is_started_in_the_running_loop_but_not_in_another)
+{
+    iora_event never = IORA_EVENT_INIT;
+    iora_loop *const other = test_loop_with(test_options());
+    int rc = 1;
+
+    CHECK_EQ(test_run(starts_in, other, &never, &rc), 0);
+    CHECK_EQ(rc, -EBUSY);
+    CHECK_TRACE("");
+    CHECK_EQ(test_run(starts_in, test_loop(), &never, &rc), 0);
+    CHECK_EQ(rc, 0);
+    CHECK_TRACE("cancelled"); /* by the end of the run, as what is detached */
+}
+
 /* ---- fork ------------------------------------------------------------------------------------------------ */
 
 static void
@@ -665,6 +742,7 @@ use_the_parents_loop(void)
     CHECK_EQ(iora_loop_run(test_loop()), IORA_E_FORKED);
     CHECK_EQ(iora_loop_run_once(test_loop(), iora_ns(0)), IORA_E_FORKED);
     CHECK_EQ(iora_run_in(test_loop(), empty), IORA_E_FORKED);
+    CHECK_EQ(iora_task_error(iora_go_in(test_loop(), empty)), IORA_E_FORKED);
     CHECK_EQ(iora_remote_open(test_loop(), &remote), IORA_E_FORKED);
     CHECK_EQ(iora_run(empty), 0); /* one of its own is fine */
     CHECK_EQ(iora_loop_free(test_loop()), 0);
@@ -692,6 +770,13 @@ TEST_EVERYWHERE(loop, a_forked_child_is_told_by_a_kernel_without_wipe_on_fork)
     (void)test_loop();
     CHECK_EQ(iora__seam_read().failures, 1);
     CHECK_EQ(iora__seam_disarm().last_call, IORA__CALL_MADVISE);
+    fork_and_go_on();
+}
+
+/* As in qemu's user mode. */
+TEST_EVERYWHERE(loop, a_forked_child_is_told_where_no_advice_is_heeded)
+{
+    iora__seam_be_deaf();
     fork_and_go_on();
 }
 
