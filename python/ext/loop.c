@@ -23,6 +23,7 @@
 
 #include "sys/sys.h"
 
+#include <stdlib.h>
 #include <structmember.h>
 
 /* ---- for all files ------------------------------------------------------------------------------- */
@@ -120,6 +121,15 @@ is_ours(LoopObject *loop, PyObject *name)
     return is;
 }
 
+/* Whether a variable of the environment is set, and to more than nothing, as the interpreter's own count. */
+static bool
+is_in_environment(const char *name)
+{
+    const char *const value = getenv(name);
+
+    return value != NULL && *value != '\0';
+}
+
 static int
 open_core(LoopObject *loop)
 {
@@ -158,6 +168,7 @@ loop_init(LoopObject *loop, PyObject *args, PyObject *keywords)
         return -1;
     loop->call_at_is_ours = call_at_is_ours;
     loop->debug = is_debug;
+    loop->polls_each_turn = is_in_environment("IORA_POLL_EVERY_TURN");
     loop->slow_callback_duration = 0.1;
     return open_core(loop);
 }
@@ -582,6 +593,7 @@ static PyGetSetDef loop_getset[] = {
 
 static PyMemberDef loop_members[] = {
     {"slow_callback_duration", T_DOUBLE, offsetof(LoopObject, slow_callback_duration), 0, NULL},
+    {"_polls_each_turn", T_BOOL, offsetof(LoopObject, polls_each_turn), 0, NULL},
     {"_write_policy", T_UBYTE, offsetof(LoopObject, write_policy), 0, NULL},
     {"_exception_handler", T_OBJECT, offsetof(LoopObject, exception_handler), 0, NULL},
     {"_task_factory", T_OBJECT, offsetof(LoopObject, task_factory), 0, NULL},

@@ -41,6 +41,7 @@ typedef struct LoopObject {
     bool is_running;
     bool is_stopping;
     bool debug;
+    bool polls_each_turn; /* as it does in debug mode anyway */
     bool call_at_is_ours; /* nobody overrides it */
     unsigned long thread_id;
     int signal_fds[2]; /* where the interpreter writes that a signal has come; -1 until needed */

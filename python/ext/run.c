@@ -2,7 +2,9 @@
  *
  * A *batch* is what is in the ring when it begins. stop() lets the batch end and nothing after it run; asyncio
  * says the same of its turn. Several batches may run between two polls, within the core's slice, and a long
- * one may be interrupted by a poll.
+ * one may be interrupted by a poll. Programs' tests tend to count turns ("after two sleep(0) the other side has
+ * read it"), which holds where each turn polls, as asyncio's does. So in debug mode, in which tests run as a
+ * rule, and with IORA_POLL_EVERY_TURN in the environment, a batch is followed by a poll.
  *
  * The GIL is released only round a wait that may block. Until it is, nobody else can touch the ring; while it
  * is, `is_blocked` tells other threads to wake us. The backend delivers from within its wait: the first `_done`
@@ -108,7 +110,7 @@ run_slice(iora_loop *core, LoopObject *loop)
     iora__loop_begin_slice(core);
     while (core->slice > 0) {
         if (loop->batch == 0) {
-            if (loop->is_stopping && core->callbacks_run > 0)
+            if ((loop->is_stopping || loop->polls_each_turn || loop->debug) && core->callbacks_run > 0)
                 return;
             if ((loop->batch = loop->ready.count) == 0)
                 return;

@@ -531,6 +531,15 @@ def test_a_server_echoes_to_many(run, loop):
     run(main())
 
 
+def test_a_server_without_tls_says_so_where_asyncios_does(run, loop):
+    """websockets' tests read a server's _ssl_context to make their addresses."""
+    async def scene():
+        async with await loop.create_server(asyncio.Protocol, "127.0.0.1", 0) as server:
+            return server._ssl_context
+
+    assert run(scene()) is None
+
+
 def test_a_server_waits_for_its_clients_or_closes_them(run, loop):
     async def main():
         server = await loop.create_server(Recorder, "127.0.0.1", 0)
