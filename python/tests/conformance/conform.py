@@ -182,7 +182,8 @@ def main():
         print(f"  left out, for it does not pass on asyncio itself: {test}")
     results = [Result(mode, found, elsewhere) for mode, found in outcomes.items()]
     for result in results:
-        tell(result, has_list)
+        if result.outcomes:
+            tell(result, has_list)
     failed = sum(len(result.surprises) for result in results)
     summary = options.out / "counts.json"
     summary.unlink(missing_ok=True)
