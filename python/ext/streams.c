@@ -19,6 +19,7 @@
 #include "ext/streams.h"
 
 #include "ext/awaitable.h"
+#include "ext/compat.h"
 #include "ext/function.h"
 #include "ext/running.h"
 #include "ext/state.h"
@@ -742,18 +743,15 @@ iora__stream_feed(PyObject *self, PyObject *data)
     PyObject *reader, *result;
     int rc;
 
-    if (is_none(protocol->reader))
+    if (is_none(protocol->reader) || (reader = iora__weakly_referenced(protocol->reader)) == NULL)
         return 0;
-    reader = Py_NewRef(PyWeakref_GET_OBJECT(protocol->reader));
     if ((PyObject *)Py_TYPE(reader) ==
         iora__sync_public_class(&state->public_stream_reader, "iora._streams", "StreamReader")) {
         rc = feed((ReaderObject *)reader, data);
-    } else if (reader != Py_None) {
+    } else {
         result = PyObject_CallMethodOneArg(reader, state->str_feed_data, data);
         rc = result == NULL ? -1 : 0;
         Py_XDECREF(result);
-    } else {
-        rc = 0;
     }
     Py_DECREF(reader);
     return rc;

@@ -92,6 +92,30 @@ def test_a_wait_for_that_is_cancelled_cancels(run_in):
     assert run_in(main())
 
 
+@pytest.mark.parametrize("wait_for", [asyncio.wait_for, iora.wait_for])
+def test_a_cancellation_after_the_time_is_up_meets_what_ignores_both(run_in, wait_for):
+    """On 3.11 wait_for() is cancelled all the same; from 3.12 on what is awaited has the last word."""
+    async def ignores():
+        for _ in range(2):
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                pass
+        await asyncio.sleep(0.001)
+        return 42
+
+    async def main():
+        inner = asyncio.ensure_future(ignores())
+        waiting = asyncio.ensure_future(wait_for(inner, 0.001))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        ended, = await asyncio.gather(waiting, return_exceptions=True)
+        inner.cancel()
+        return type(ended), await inner
+
+    assert run_in(main()) == (asyncio.CancelledError if sys.version_info < (3, 12) else int, 42)
+
+
 def test_a_group_is_cancelled_without_an_exception(run_in):
     async def main():
         for moment in ("before", "within", "after the body"):
