@@ -120,6 +120,19 @@ is_ours(LoopObject *loop, PyObject *name)
     return is;
 }
 
+bool
+iora__loop_ask_class(LoopObject *loop)
+{
+    const int is_plain = is_ours(loop, loop->state->asyncio.str_call_soon) > 0 &&
+                         is_ours(loop, loop->state->str_call_at) > 0;
+
+    if (PyErr_Occurred())
+        PyErr_Clear();
+    else
+        loop->plain = (struct plain_class){Py_TYPE(loop)->tp_version_tag, is_plain};
+    return is_plain;
+}
+
 static int
 open_core(LoopObject *loop)
 {
@@ -140,7 +153,7 @@ static int
 loop_init(LoopObject *loop, PyObject *args, PyObject *keywords)
 {
     PyObject *debug, *selector; /* asyncio.SelectorEventLoop takes one; we wait in our own way */
-    int is_debug, call_at_is_ours;
+    int is_debug;
 
     if (!PyArg_ParseTuple(args, "|O:EventLoop", &selector) ||
         (keywords != NULL && !PyArg_ValidateKeywordArguments(keywords)))
@@ -149,14 +162,12 @@ loop_init(LoopObject *loop, PyObject *args, PyObject *keywords)
         PyErr_SetString(PyExc_RuntimeError, "the loop has been made already");
         return -1;
     }
-    if ((call_at_is_ours = is_ours(loop, loop->state->str_call_at)) < 0 ||
-        (debug = PyObject_CallNoArgs(loop->state->is_debug_mode)) == NULL)
+    if ((debug = PyObject_CallNoArgs(loop->state->is_debug_mode)) == NULL)
         return -1;
     is_debug = PyObject_IsTrue(debug);
     Py_DECREF(debug);
     if (is_debug < 0 || (loop->asyncgens = PyObject_CallNoArgs(loop->state->weak_set)) == NULL)
         return -1;
-    loop->call_at_is_ours = call_at_is_ours;
     loop->debug = is_debug;
     loop->slow_callback_duration = 0.1;
     return open_core(loop);
@@ -259,6 +270,8 @@ loop_traverse(LoopObject *loop, visitproc visit, void *arg)
     for (struct iora__link *at = loop->timers._next; at != NULL && at != &loop->timers;
          at = at->_next)
         Py_VISIT(iora__container_of(at, TimerObject, in_loop));
+    if ((rc = iora__bound_traverse(&loop->bound, visit, arg)) != 0)
+        return rc;
     Py_VISIT(loop->kept);
     Py_VISIT(loop->exception_handler);
     Py_VISIT(loop->task_factory);
@@ -280,6 +293,7 @@ loop_clear(LoopObject *loop)
         iora__loop_drop_listeners(loop);
         drop_callbacks(loop);
     }
+    iora__bound_clear(&loop->bound);
     Py_CLEAR(loop->kept);
     Py_CLEAR(loop->exception_handler);
     Py_CLEAR(loop->task_factory);
@@ -659,7 +673,11 @@ static PyType_Slot loop_slots[] = {
     {Py_tp_dealloc, loop_dealloc},   {Py_tp_finalize, loop_finalize},
     {Py_tp_traverse, loop_traverse}, {Py_tp_clear, loop_clear},
     {Py_tp_methods, loop_methods},   {Py_tp_members, loop_members},
-    {Py_tp_getset, loop_getset},     {0},
+    {Py_tp_getset, loop_getset},     {Py_tp_setattro, iora__bound_setattro},
+#if PY_VERSION_HEX < 0x030c0000
+    {Py_tp_getattro, iora__bound_getattro},
+#endif
+    {0},
 };
 
 static PyType_Spec loop_spec = {

@@ -5,10 +5,11 @@
 #include <Python.h>
 
 #include "core/loop.h"
+#include "ext/bound.h"
 #include "ext/handle.h"
 #include "ext/ring.h"
+#include "ext/state.h"
 
-struct state;
 struct watch;
 
 /* Who has to do with a descriptor. */
@@ -33,6 +34,7 @@ typedef struct LoopObject {
     uint8_t write_policy;           /* enum iora__write_policy */
     struct descriptor *descriptors; /* by number */
     size_t n_descriptors;
+    struct bound_methods bound; /* while it runs */
     PyObject *kept; /* an exception that must leave the loop at the drain */
 
     PyThreadState *released; /* while the loop waits without the GIL */
@@ -41,7 +43,8 @@ typedef struct LoopObject {
     bool is_running;
     bool is_stopping;
     bool debug;
-    bool call_at_is_ours; /* nobody overrides it */
+    bool is_shadowed;         /* an attribute of the object hides one of the methods in bound.c */
+    struct plain_class plain; /* whether the class has ours */
     unsigned long thread_id;
     int signal_fds[2]; /* where the interpreter writes that a signal has come; -1 until needed */
     iora_watcher signal_watcher;
@@ -66,6 +69,19 @@ int iora__raise(int code);
 
 /* -1 with RuntimeError if the loop is closed. */
 int iora__loop_check_closed(LoopObject *loop);
+
+/* Whether call_soon() and call_at() are ours, not a subclass's or another's that was put in their place. */
+bool iora__loop_ask_class(LoopObject *loop);
+
+static inline bool
+iora__loop_is_plain(LoopObject *loop)
+{
+    const unsigned version = Py_TYPE(loop)->tp_version_tag;
+
+    return !loop->is_shadowed && (version != 0 && version == loop->plain.version
+                                      ? loop->plain.is_plain
+                                      : iora__loop_ask_class(loop));
+}
 
 /* Make a handle ready; steals the reference. */
 int iora__loop_push(LoopObject *loop, HandleObject *handle);

@@ -1,6 +1,6 @@
 /* ext/run.c -- running the loop: the drain, blocking, signals.
  *
- * A *batch* is what is in the ring when it begins. stop() lets the batch end and nothing after it run; asyncio
+ * The ring holds handles, and steps, which have none (step.c). A *batch* is what is in it when it begins. stop() lets the batch end and nothing after it run; asyncio
  * says the same of its turn. Several batches may run between two polls, within the core's slice, and a long
  * one may be interrupted by a poll.
  *
@@ -18,6 +18,7 @@
 #include "ext/compat.h"
 #include "ext/loop.h"
 #include "ext/state.h"
+#include "ext/step.h"
 #include "ext/transport.h"
 
 #include "sys/sys.h"
@@ -78,10 +79,14 @@ run_timed(LoopObject *loop, HandleObject *handle)
 static int
 run_next(LoopObject *loop)
 {
-    HandleObject *const handle = (HandleObject *)iora__ring_pop(&loop->ready);
+    PyObject *const first = iora__ring_pop(&loop->ready);
+    HandleObject *handle;
     int rc = 0;
 
     loop->batch--;
+    if (PyContext_CheckExact(first))
+        return iora__step_run(loop, first);
+    handle = (HandleObject *)first;
     handle->flags &= (uint8_t)~IORA__QUEUED;
     if (!(handle->flags & IORA__CANCELLED))
         rc = loop->debug ? run_timed(loop, handle) : iora__handle_run(handle);
@@ -475,6 +480,7 @@ leave:
     loop->is_running = false;
     Py_CLEAR(loop->task_keywords);
     Py_CLEAR(loop->future_keywords);
+    iora__bound_clear(&loop->bound);
     loop->batch = 0;
     iora__loop_leave(loop->core);
     Py_DECREF(loop);
