@@ -8,7 +8,8 @@
  * an attribute of the object that hides one of them is noticed as it is set, and ends this for that loop.
  *
  * The interpreter calls methods of such a class past its own caches. That costs what binding once saves, so a
- * method that is often called from Python is worth a place here, and the others lose some nanoseconds.
+ * method that is often called from Python is worth a place here, and the others lose some nanoseconds. From 3.12 on
+ * _asyncio calls without making an object, and nothing would be won: there only what hides a method is noticed.
  */
 #include "ext/bound.h"
 
@@ -16,7 +17,8 @@
 #include "ext/state.h"
 
 static const char *const names[IORA__BOUND_METHODS] = {
-    "call_soon", "create_task", "create_future", "call_later", "time", "call_at", "call_soon_threadsafe", "get_debug",
+    "call_soon",  "get_debug", "create_task",          "create_future",   "call_later",
+    "call_at",    "time",      "call_soon_threadsafe", "run_in_executor",
 };
 
 int

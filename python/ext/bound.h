@@ -9,7 +9,7 @@
 struct LoopObject;
 struct state;
 
-enum { IORA__BOUND_METHODS = 8 };
+enum { IORA__BOUND_METHODS = 9 };
 
 struct bound_methods {
     unsigned version; /* that of the class they were found in */

@@ -17,6 +17,7 @@
 #include "ext/attempt.h"
 #include "ext/compat.h"
 #include "ext/listener.h"
+#include "ext/pool.h"
 #include "ext/state.h"
 #include "ext/table.h"
 #include "ext/transport.h"
@@ -123,8 +124,11 @@ is_ours(LoopObject *loop, PyObject *name)
 bool
 iora__loop_ask_class(LoopObject *loop)
 {
-    const int is_plain = is_ours(loop, loop->state->asyncio.str_call_soon) > 0 &&
-                         is_ours(loop, loop->state->str_call_at) > 0;
+    const struct asyncio *const asyncio = &loop->state->asyncio;
+    const int is_plain = is_ours(loop, asyncio->str_call_soon) > 0 &&
+                         is_ours(loop, asyncio->str_call_at) > 0 &&
+                         is_ours(loop, asyncio->str_call_soon_threadsafe) > 0 &&
+                         is_ours(loop, asyncio->str_run_in_executor) > 0;
 
     if (PyErr_Occurred())
         PyErr_Clear();
@@ -220,6 +224,7 @@ loop_close(LoopObject *loop, PyObject *unused)
     Py_DECREF(result);
     close_core(loop);
     loop->executor_shutdown_called = true;
+    iora__pool_drop(loop);
     executor = loop->default_executor;
     loop->default_executor = NULL;
     if (executor == NULL || executor == Py_None) {
@@ -278,6 +283,7 @@ loop_traverse(LoopObject *loop, visitproc visit, void *arg)
     Py_VISIT(loop->task_keywords);
     Py_VISIT(loop->future_keywords);
     Py_VISIT(loop->default_executor);
+    Py_VISIT(loop->pool);
     Py_VISIT(loop->asyncgens);
     if ((rc = iora__loop_traverse_transports(loop, visit, arg)) != 0 ||
         (rc = iora__loop_traverse_listeners(loop, visit, arg)) != 0)
@@ -300,6 +306,7 @@ loop_clear(LoopObject *loop)
     Py_CLEAR(loop->task_keywords);
     Py_CLEAR(loop->future_keywords);
     Py_CLEAR(loop->default_executor);
+    iora__pool_drop(loop);
     Py_CLEAR(loop->asyncgens);
     return 0;
 }
@@ -585,12 +592,25 @@ get_current_handle(LoopObject *loop, void *unused)
     return or_none(loop->current_handle);
 }
 
+/* What has threads to wait for: the pool, the default executor. */
+static PyObject *
+get_executors(LoopObject *loop, void *unused)
+{
+    PyObject *const executor = loop->default_executor == Py_None ? NULL : loop->default_executor;
+
+    (void)unused;
+    return loop->pool == NULL ? PyTuple_Pack(executor != NULL, executor)
+                              : PyTuple_Pack(1 + (executor != NULL), loop->pool, executor);
+}
+
 static PyGetSetDef loop_getset[] = {
     {"_debug", (getter)get_debug, NULL, NULL, NULL},
     {"_closed", (getter)get_closed, NULL, NULL, NULL},
     {"_stopping", (getter)get_stopping, NULL, NULL, NULL},
     {"_thread_id", (getter)get_thread_id, NULL, NULL, NULL},
     {"_current_handle", (getter)get_current_handle, NULL, NULL, NULL},
+    {"_default_executor", (getter)iora__pool_get_executor, (setter)iora__pool_set_executor, NULL, NULL},
+    {"_executors", (getter)get_executors, NULL, NULL, NULL},
     {0},
 };
 
@@ -599,7 +619,6 @@ static PyMemberDef loop_members[] = {
     {"_write_policy", T_UBYTE, offsetof(LoopObject, write_policy), 0, NULL},
     {"_exception_handler", T_OBJECT, offsetof(LoopObject, exception_handler), 0, NULL},
     {"_task_factory", T_OBJECT, offsetof(LoopObject, task_factory), 0, NULL},
-    {"_default_executor", T_OBJECT, offsetof(LoopObject, default_executor), 0, NULL},
     {"_asyncgens", T_OBJECT, offsetof(LoopObject, asyncgens), 0, NULL},
     {"_asyncgens_shutdown_called", T_BOOL, offsetof(LoopObject, asyncgens_shutdown_called), 0,
      NULL},
@@ -631,6 +650,9 @@ static PyMethodDef loop_methods[] = {
     METHOD("call_at", iora__loop_call_at, KEYWORDS,
            "call_at($self, when, callback, *args, context=None)\n--\n\n"
            "Call callback(*args) at a time of the loop's clock."),
+    METHOD("run_in_executor", iora__loop_run_in_executor, METH_FASTCALL,
+           "run_in_executor($self, executor, func, *args)\n--\n\n"
+           "A future for func(*args), called in a thread of the executor (None: the loop's own)."),
     METHOD("create_future", loop_create_future, METH_NOARGS, "create_future($self, /)\n--\n\n"),
     METHOD("create_task", loop_create_task, KEYWORDS,
            "create_task($self, coro, **kwargs)\n--\n\nHave a coroutine run."),

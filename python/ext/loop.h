@@ -54,7 +54,8 @@ typedef struct LoopObject {
     PyObject *exception_handler;
     PyObject *task_factory;
     PyObject *task_keywords, *future_keywords; /* {"loop": self, ...}, while it runs */
-    PyObject *default_executor;
+    PyObject *default_executor; /* NULL or None: the pool */
+    PyObject *pool;             /* pool.c; NULL until needed */
     PyObject *asyncgens;
     char asyncgens_shutdown_called;
     char executor_shutdown_called;
@@ -70,7 +71,8 @@ int iora__raise(int code);
 /* -1 with RuntimeError if the loop is closed. */
 int iora__loop_check_closed(LoopObject *loop);
 
-/* Whether call_soon() and call_at() are ours, not a subclass's or another's that was put in their place. */
+/* Whether call_soon(), call_at(), call_soon_threadsafe() and run_in_executor() are ours, not a subclass's or another's
+ * that was put in their place. */
 bool iora__loop_ask_class(LoopObject *loop);
 
 static inline bool
@@ -101,6 +103,8 @@ int iora__loop_raise_kept(LoopObject *loop);
 PyObject *iora__loop_run_forever(LoopObject *loop, PyObject *unused);
 PyObject *iora__loop_set_origin_tracking(LoopObject *loop, PyObject *enabled);
 void iora__loop_wake(LoopObject *loop);
+/* Whether that would have to; then it is as if it had been done, by who asks. */
+bool iora__loop_must_wake(LoopObject *loop);
 /* What the backend calls begins with this, if it touches anything of Python's. */
 void iora__loop_take_gil(LoopObject *loop);
 void iora__loop_close_signal_fds(LoopObject *loop);
@@ -115,6 +119,9 @@ PyObject *iora__loop_call_later(LoopObject *loop, PyObject *const *args, Py_ssiz
                                 PyObject *names);
 PyObject *iora__loop_call_at(LoopObject *loop, PyObject *const *args, Py_ssize_t n,
                              PyObject *names);
+/* A handle for callback(*args), ready: a new reference. A context of NULL is a copy of the current one. */
+PyObject *iora__loop_make_ready(LoopObject *loop, PyObject *const *args, Py_ssize_t n,
+                                PyObject *context);
 /* In debug mode: what a callback must be. */
 int iora__loop_check_callback(LoopObject *loop, PyObject *callback, const char *method);
 

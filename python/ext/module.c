@@ -18,6 +18,7 @@
 #include "ext/listener.h"
 #include "ext/lock.h"
 #include "ext/loop.h"
+#include "ext/pool.h"
 #include "ext/queue.h"
 #include "ext/semaphore.h"
 #include "ext/shield.h"
@@ -148,7 +149,7 @@ execute(PyObject *module)
 
     state->module = module;
     if (fill_state(state) < 0 || iora__bound_fill(state) < 0 || iora__handle_add_types(module, state) < 0 ||
-        iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
+        iora__attempt_add_type(module, state) < 0 || iora__pool_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
         iora__listener_add_type(module, state) < 0 || iora__loop_add_type(module, state) < 0 ||
         iora__awaitable_add_types(module, state) < 0 ||
         iora__function_add_type(module, state) < 0 ||
@@ -177,6 +178,9 @@ static const size_t held[] = {
     HELD(timer_type),
     HELD(loop_type),
     HELD(attempt_type),
+    HELD(pool_type),
+    HELD(job_type),
+    HELD(finish_job),
     HELD(transport_type),
     HELD(listener_type),
     HELD(stream_reader_type),

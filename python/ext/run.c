@@ -177,13 +177,20 @@ after_block(iora_loop *core, void *arg)
     iora__loop_take_gil(arg);
 }
 
+bool
+iora__loop_must_wake(LoopObject *loop)
+{
+    const bool must = loop->is_blocked && !loop->is_woken;
+
+    loop->is_woken |= must;
+    return must;
+}
+
 void
 iora__loop_wake(LoopObject *loop)
 {
-    if (!loop->is_blocked || loop->is_woken)
-        return;
-    loop->is_woken = true;
-    iora__mailbox_wake(loop->core);
+    if (iora__loop_must_wake(loop))
+        iora__mailbox_wake(loop->core);
 }
 
 void

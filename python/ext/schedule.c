@@ -92,8 +92,8 @@ check_debug(LoopObject *loop, PyObject *callback, const char *method)
     return iora__loop_check_callback(loop, callback, method);
 }
 
-static PyObject *
-make_ready(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *context)
+PyObject *
+iora__loop_make_ready(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *context)
 {
     HandleObject *const handle = iora__handle_new(loop, args[0], args + 1, n - 1, context);
 
@@ -128,7 +128,7 @@ iora__loop_call_soon(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyOb
         iora__loop_check_closed(loop) < 0 ||
         (loop->debug && check_debug(loop, args[0], "call_soon") < 0))
         return NULL;
-    return make_ready(loop, args, n, context);
+    return iora__loop_make_ready(loop, args, n, context);
 }
 
 PyObject *
@@ -141,7 +141,7 @@ iora__loop_call_soon_threadsafe(LoopObject *loop, PyObject *const *args, Py_ssiz
         take_context(args, n, names, &context) < 0 || iora__loop_check_closed(loop) < 0 ||
         (loop->debug && iora__loop_check_callback(loop, args[0], "call_soon_threadsafe") < 0))
         return NULL;
-    if ((handle = make_ready(loop, args, n, context)) != NULL)
+    if ((handle = iora__loop_make_ready(loop, args, n, context)) != NULL)
         iora__loop_wake(loop);
     return handle;
 }

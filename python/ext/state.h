@@ -33,6 +33,8 @@ struct state {
     PyTypeObject *timer_type;
     PyTypeObject *loop_type;
     PyTypeObject *attempt_type;
+    PyTypeObject *pool_type, *job_type; /* pool.c */
+    PyObject *finish_job;
     PyTypeObject *transport_type;
     PyTypeObject *listener_type;
     PyTypeObject *stream_reader_type, *stream_writer_type, *stream_protocol_type; /* streams.c */
