@@ -1,4 +1,4 @@
-/* ext/ring.c -- the ready queue's growth and end (theory in ring.h). */
+/* ext/ring.c -- a ring's growth and end (theory in ring.h). */
 #include "ext/ring.h"
 
 enum { FIRST_CAPACITY = 64 };
@@ -26,7 +26,7 @@ void
 iora__ring_clear(struct ring *ring)
 {
     while (ring->count > 0)
-        Py_DECREF(iora__ring_pop(ring));
+        Py_XDECREF(iora__ring_pop(ring));
     PyMem_Free(ring->slots);
     *ring = (struct ring){0};
 }

@@ -1,7 +1,7 @@
-/* ext/ring.h -- the ready queue: a flat ring of handles, first in first out.
+/* ext/ring.h -- a flat ring of objects, first in first out: a loop's ready queue, a Queue's items.
  *
- * It owns a reference to each. It grows by doubling and does not shrink. A linked list of handles was
- * measured at more than twice the time.
+ * It owns a reference to each. A place may be empty (NULL), for who knows by what is beside it. It grows by doubling
+ * and does not shrink. A linked list of handles was measured at more than twice the time.
  */
 #ifndef IORA_EXT_RING_H
 #define IORA_EXT_RING_H
@@ -18,6 +18,20 @@ struct ring {
 /* Make room for more; -1 with MemoryError. */
 int iora__ring_grow(struct ring *ring);
 
+/* See that there is room for so many. */
+static inline int
+iora__ring_reserve(struct ring *ring, size_t n)
+{
+    return ring->capacity - ring->count >= n ? 0 : iora__ring_grow(ring);
+}
+
+/* Append, where there is room; steals the reference. */
+static inline void
+iora__ring_put(struct ring *ring, PyObject *item)
+{
+    ring->slots[(ring->first + ring->count++) & (ring->capacity - 1)] = item;
+}
+
 /* Let go of all, and of the memory. */
 void iora__ring_clear(struct ring *ring);
 
@@ -25,9 +39,9 @@ void iora__ring_clear(struct ring *ring);
 static inline int
 iora__ring_push(struct ring *ring, PyObject *item)
 {
-    if (ring->count == ring->capacity && iora__ring_grow(ring) < 0)
+    if (iora__ring_reserve(ring, 1) < 0)
         return -1;
-    ring->slots[(ring->first + ring->count++) & (ring->capacity - 1)] = item;
+    iora__ring_put(ring, item);
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /* ext/run.c -- running the loop: the drain, blocking, signals.
  *
- * A *batch* is what is in the ring when it begins. stop() lets the batch end and nothing after it run; asyncio
+ * The ring holds handles, and steps, which have none (step.c). A *batch* is what is in it when it begins. stop() lets the batch end and nothing after it run; asyncio
  * says the same of its turn. Several batches may run between two polls, within the core's slice, and a long
  * one may be interrupted by a poll. Programs' tests tend to count turns ("after two sleep(0) the other side has
  * read it"), which holds where each turn polls, as asyncio's does. So in debug mode, in which tests run as a
@@ -20,6 +20,7 @@
 #include "ext/compat.h"
 #include "ext/loop.h"
 #include "ext/state.h"
+#include "ext/step.h"
 #include "ext/transport.h"
 
 #include "sys/sys.h"
@@ -80,10 +81,14 @@ run_timed(LoopObject *loop, HandleObject *handle)
 static int
 run_next(LoopObject *loop)
 {
-    HandleObject *const handle = (HandleObject *)iora__ring_pop(&loop->ready);
+    PyObject *const first = iora__ring_pop(&loop->ready);
+    HandleObject *handle;
     int rc = 0;
 
     loop->batch--;
+    if (PyContext_CheckExact(first))
+        return iora__step_run(loop, first);
+    handle = (HandleObject *)first;
     handle->flags &= (uint8_t)~IORA__QUEUED;
     if (!(handle->flags & IORA__CANCELLED))
         rc = loop->debug ? run_timed(loop, handle) : iora__handle_run(handle);
@@ -174,13 +179,20 @@ after_block(iora_loop *core, void *arg)
     iora__loop_take_gil(arg);
 }
 
+bool
+iora__loop_must_wake(LoopObject *loop)
+{
+    const bool must = loop->is_blocked && !loop->is_woken;
+
+    loop->is_woken |= must;
+    return must;
+}
+
 void
 iora__loop_wake(LoopObject *loop)
 {
-    if (!loop->is_blocked || loop->is_woken)
-        return;
-    loop->is_woken = true;
-    iora__mailbox_wake(loop->core);
+    if (iora__loop_must_wake(loop))
+        iora__mailbox_wake(loop->core);
 }
 
 void
@@ -477,6 +489,7 @@ leave:
     loop->is_running = false;
     Py_CLEAR(loop->task_keywords);
     Py_CLEAR(loop->future_keywords);
+    iora__bound_clear(&loop->bound);
     loop->batch = 0;
     iora__loop_leave(loop->core);
     Py_DECREF(loop);

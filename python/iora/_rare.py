@@ -198,22 +198,8 @@ class Rare:
 
     # ---- threads ------------------------------------------------------------------------------------
 
-    def _check_default_executor(self):
-        if self._executor_shutdown_called:
-            raise RuntimeError("Executor shutdown has been called")
-
-    def run_in_executor(self, executor, func, *args):
-        """A future for func(*args), called in a thread of the executor (None: the loop's own)."""
-        self._check_closed()
-        if self._debug:
-            self._check_callback(func, "run_in_executor")
-        if executor is None:
-            self._check_default_executor()
-            executor = self._default_executor
-            if executor is None:
-                executor = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="asyncio")
-                self._default_executor = executor
-        return futures.wrap_future(executor.submit(func, *args), loop=self)
+    def _run_by_executor(self, executor, args):
+        return futures.wrap_future(executor.submit(*args), loop=self)
 
     def set_default_executor(self, executor):
         """Set what run_in_executor(None, ...) uses: a ThreadPoolExecutor."""
@@ -224,10 +210,10 @@ class Rare:
     async def shutdown_default_executor(self, timeout=None):
         """Wait until the threads of the default executor have ended."""
         self._executor_shutdown_called = True
-        if self._default_executor is None:
+        if not self._executors:
             return
         future = self.create_future()
-        thread = threading.Thread(target=self._join_executor, args=(future,))
+        thread = threading.Thread(target=self._join_executors, args=(future,))
         thread.start()
         try:
             async with asyncio.timeout(timeout):
@@ -235,13 +221,15 @@ class Rare:
         except TimeoutError:
             warnings.warn("The executor did not finishing joining its threads within "
                           f"{timeout} seconds.", RuntimeWarning, stacklevel=2)
-            self._default_executor.shutdown(wait=False)
+            for executor in self._executors:
+                executor.shutdown(wait=False)
         else:
             thread.join()
 
-    def _join_executor(self, future):
+    def _join_executors(self, future):
         try:
-            self._default_executor.shutdown(wait=True)
+            for executor in self._executors:
+                executor.shutdown(wait=True)
         except Exception as exc:
             finish, value = future.set_exception, exc
         else:
