@@ -19,6 +19,7 @@
 #include "ext/lock.h"
 #include "ext/loop.h"
 #include "ext/queue.h"
+#include "ext/seam.h"
 #include "ext/semaphore.h"
 #include "ext/shield.h"
 #include "ext/sleep.h"
@@ -160,7 +161,7 @@ execute(PyObject *module)
         iora__sleep_add(module, state) < 0 || iora__timeout_add(module, state) < 0 ||
         iora__wait_add(module, state) < 0 || iora__shield_add(module, state) < 0 ||
         iora__chain_add(module, state) < 0 || iora__completed_add(module, state) < 0 ||
-        iora__thread_add(module, state) < 0 ||
+        iora__thread_add(module, state) < 0 || iora__seam_add(module) < 0 ||
         iora__streams_add_types(module, state) < 0 ||
         PyModule_AddType(module, state->handle_type) < 0 ||
         PyModule_AddType(module, state->timer_type) < 0)
