@@ -696,6 +696,7 @@ static PyMethodDef loop_methods[] = {
     METHOD("_listen", iora__loop_listen, METH_FASTCALL, ""),
     METHOD("get_debug", loop_get_debug, METH_NOARGS, "get_debug($self, /)\n--\n\n"),
     METHOD("set_debug", loop_set_debug, METH_O, "set_debug($self, enabled)\n--\n\n"),
+    METHOD("_check_running", iora__loop_check_running, METH_NOARGS, ""),
     METHOD("_check_closed", loop_check_closed, METH_NOARGS, ""),
     METHOD("_check_callback", loop_check_callback, METH_VARARGS, ""),
     METHOD("_set_coroutine_origin_tracking", iora__loop_set_origin_tracking, METH_O, ""),

@@ -102,6 +102,7 @@ int iora__loop_raise_kept(LoopObject *loop);
 
 /* ext/run.c */
 PyObject *iora__loop_run_forever(LoopObject *loop, PyObject *unused);
+PyObject *iora__loop_check_running(LoopObject *loop, PyObject *unused);
 PyObject *iora__loop_set_origin_tracking(LoopObject *loop, PyObject *enabled);
 void iora__loop_wake(LoopObject *loop);
 /* Whether that would have to; then it is as if it had been done, by who asks. */

@@ -20,6 +20,7 @@
 #include "ext/loop.h"
 #include "ext/pool.h"
 #include "ext/queue.h"
+#include "ext/seam.h"
 #include "ext/semaphore.h"
 #include "ext/shield.h"
 #include "ext/sleep.h"
@@ -163,6 +164,7 @@ execute(PyObject *module)
         iora__wait_add(module, state) < 0 || iora__shield_add(module, state) < 0 ||
         iora__chain_add(module, state) < 0 || iora__completed_add(module, state) < 0 ||
         iora__thread_add(module, state) < 0 || iora__step_add(module, state) < 0 ||
+        iora__seam_add(module) < 0 ||
         iora__streams_add_types(module, state) < 0 ||
         PyModule_AddType(module, state->handle_type) < 0 ||
         PyModule_AddType(module, state->timer_type) < 0)

@@ -80,12 +80,6 @@ class Rare:
             raise RuntimeError("Event loop stopped before Future completed.")
         return future.result()
 
-    def _check_running(self):
-        if self.is_running():
-            raise RuntimeError("This event loop is already running")
-        if events._get_running_loop() is not None:
-            raise RuntimeError("Cannot run the event loop while another loop is running")
-
     def _create_task_by_factory(self, coro, **kwargs):
         if sys.version_info >= (3, 14):
             return self._task_factory(self, coro, **kwargs)

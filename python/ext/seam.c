@@ -1,0 +1,128 @@
+/* ext/seam.c -- allocations that fail when a test says so; only in the build with seams.
+ *
+ * The core's allocations pass the core's own seam (sys/seam.h). Here the interpreter's three allocators are led
+ * through the same counter, so that one number says which allocation fails, whoever makes it: the core, the
+ * extension, or the interpreter on the way between them.
+ *
+ * Only the thread that armed the seam is counted. An interpreter whose new thread gets no memory has nobody to tell:
+ * threading.Thread.start() waits for it for ever.
+ *
+ * What fails from some point on does so for FAILURES_MAX times and no more. An interpreter that has no memory even for an
+ * integer goes round and round in a frame that has an exception handler (3.11: the handler wants to know where it was).
+ */
+#include "ext/seam.h"
+
+#include "ext/table.h"
+#include "sys/seam.h"
+
+enum { FAILURES_MAX = 5000 };
+
+/* One for the process, as the allocators are. */
+static struct {
+    PyMemAllocatorEx plain[3];
+    unsigned long thread;
+    int failures;
+    bool is_armed;
+} seam;
+
+static const PyMemAllocatorDomain domains[] = {PYMEM_DOMAIN_RAW, PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ};
+
+static bool
+fails(void)
+{
+    if (PyThread_get_thread_ident() != seam.thread || !iora__seam_allocation_fails())
+        return false;
+    if (++seam.failures == FAILURES_MAX)
+        (void)iora__seam_disarm();
+    return true;
+}
+
+static void *
+allocate(void *plain, size_t size)
+{
+    const PyMemAllocatorEx *const allocator = plain;
+
+    return fails() ? NULL : allocator->malloc(allocator->ctx, size);
+}
+
+static void *
+allocate_zeroed(void *plain, size_t n, size_t size)
+{
+    const PyMemAllocatorEx *const allocator = plain;
+
+    return fails() ? NULL : allocator->calloc(allocator->ctx, n, size);
+}
+
+static void *
+reallocate(void *plain, void *memory, size_t size)
+{
+    const PyMemAllocatorEx *const allocator = plain;
+
+    return fails() ? NULL : allocator->realloc(allocator->ctx, memory, size);
+}
+
+static void
+release(void *plain, void *memory)
+{
+    const PyMemAllocatorEx *const allocator = plain;
+
+    allocator->free(allocator->ctx, memory);
+}
+
+static void
+hook(void)
+{
+    for (size_t i = 0; i < COUNT(domains); i++) {
+        PyMemAllocatorEx ours = {&seam.plain[i], allocate, allocate_zeroed, reallocate, release};
+
+        PyMem_GetAllocator(domains[i], &seam.plain[i]);
+        PyMem_SetAllocator(domains[i], &ours);
+    }
+}
+
+static PyObject *
+arm(PyObject *module, PyObject *args)
+{
+    long index;
+    int persistent;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "lp:_arm", &index, &persistent))
+        return NULL;
+    if (!seam.is_armed)
+        hook();
+    seam.is_armed = true;
+    seam.failures = 0;
+    seam.thread = PyThread_get_thread_ident();
+    iora__seam_arm_allocation(index, persistent);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+disarm(PyObject *module, PyObject *unused)
+{
+    const struct iora__seam_counts counts = iora__seam_disarm();
+
+    (void)module;
+    (void)unused;
+    for (size_t i = 0; seam.is_armed && i < COUNT(domains); i++)
+        PyMem_SetAllocator(domains[i], &seam.plain[i]);
+    seam.is_armed = false;
+    return Py_BuildValue("lll", counts.allocations, counts.failures, counts.alive);
+}
+
+static PyMethodDef functions[] = {
+    {"_arm", arm, METH_VARARGS,
+     "_arm(index, persistent)\n--\n\n"
+     "Let the allocation of this number fail, counted from now on; all from there, if persistent."},
+    {"_disarm", disarm, METH_NOARGS,
+     "_disarm()\n--\n\n"
+     "Let all allocations succeed: how many there were, how many failed, how many of the core's live."},
+    {0},
+};
+
+int
+iora__seam_add(PyObject *module)
+{
+    return PyModule_AddFunctions(module, functions);
+}

@@ -1,0 +1,240 @@
+"""Every allocation fails, at every place of every scenario: one at a time, and all from there on. Each time in a process
+of its own, forked when the scenario has run and caches are warm.
+
+However it went: the scenario ended well or with MemoryError; nothing reported a SystemError; the loop still works and
+closes; nothing of ours lives on, no descriptor and no thread. A process that dies or waits for ever is a failure.
+
+A program whose exception handler is told that memory ran out cannot know whom a callback would have woken. So the
+handler here stops the loop. What hangs has not been told.
+
+    python sweep.py [PATTERN...]                          # all scenarios with that in their name
+    python sweep.py --scenario tasks --mode once --n 7    # one run, in this process, for a debugger
+"""
+
+import argparse
+import asyncio
+import concurrent.futures
+import faulthandler
+import fnmatch
+import gc
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+
+import scenarios
+
+import iora
+from iora import _c
+
+WARM_UPS, PATIENCE = 3, 6
+MODES = {"once": False, "persistent": True}
+
+
+# ---- one run ------------------------------------------------------------------------------------------------------
+
+class Run:
+    """A scenario in a loop of its own, with what is to fail."""
+
+    def __init__(self, scenario, index, persistent):
+        self.scenario, self.index, self.persistent = scenario, index, persistent
+        self.problems = []
+        self.was_told = False
+
+    def on_error(self, loop, context):
+        exception = context.get("exception")
+        self.see(exception, context["message"])
+        if is_about(exception, MemoryError):
+            self.was_told = True
+            loop.stop()
+
+    def on_unraisable(self, unraisable):
+        self.see(unraisable.exc_value, f"unraisable {unraisable.err_msg}")
+
+    def see(self, exception, where):
+        if is_about(exception, SystemError):
+            self.problems.append(f"{where}: {text_of(exception)}")
+
+    def go(self):
+        """How many allocations there were, and whether one of them failed."""
+        sys.unraisablehook = self.on_unraisable
+        before = census()
+        exception = None
+        loop = None
+        _c._arm(self.index, self.persistent)
+        try:
+            loop = iora.new_event_loop()
+            loop.set_exception_handler(self.on_error)
+            loop.run_until_complete(self.scenario(loop))
+        except BaseException as caught:
+            exception = caught
+        allocations, failures, _ = _c._disarm()
+        self.judge(exception)
+        exception = None
+        if loop is not None:
+            self.use(loop)
+            loop.close()
+            loop = None
+        self.compare(before)
+        return allocations, failures
+
+    def judge(self, exception):
+        self.see(exception, "ended")
+        if exception is None or is_about(exception, MemoryError):
+            return
+        if self.was_told and str(exception) == "Event loop stopped before Future completed.":
+            return
+        self.problems.append(f"ended with {text_of(exception)}")
+
+    def use(self, loop):
+        """As asyncio.run() ends: the tasks that are left, then everything that may be open. Then once more."""
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        try:
+            loop.run_until_complete(asyncio.wait_for(self.leave(loop), 10))
+        except Exception as exception:
+            self.problems.append(f"the loop works no more: {text_of(exception)}")
+
+    async def leave(self, loop):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await loop.shutdown_asyncgens()
+        await loop.shutdown_default_executor()
+        with scenarios.pair() as (a, b):
+            receiving = asyncio.ensure_future(loop.sock_recv(a, 10))
+            await asyncio.sleep(0.0001)
+            b.send(b"x")
+            assert await receiving == b"x"
+
+    def compare(self, before):
+        for what, was, now in zip(("of ours", "of the core's", "descriptors", "threads"), before, census()):
+            if now != was:
+                self.problems.append(f"left behind, {what}: {now}, not {was}")
+
+
+def census():
+    gc.collect()
+    gc.collect()
+    ours = sorted(type(each).__qualname__ for each in gc.get_objects() if is_ours(type(each)))
+    return ours, _c._disarm()[2], len(os.listdir("/proc/self/fd")), threading.active_count()
+
+
+def is_ours(kind):
+    return any(each.__module__ == "iora._c" for each in kind.__mro__) and not issubclass(kind, type)
+
+
+def is_about(exception, kind, seen=()):
+    """Whether it is, was caused by, came while handling, or contains such an exception."""
+    if exception is None or exception in seen:
+        return False
+    around = [exception.__cause__, exception.__context__, *getattr(exception, "exceptions", ())]
+    return isinstance(exception, kind) or any(is_about(each, kind, (*seen, exception)) for each in around)
+
+
+def text_of(exception):
+    return "".join(traceback.format_exception(exception)).strip()
+
+
+# ---- many -----------------------------------------------------------------------------------------------------------
+
+def in_a_child(scenario, index, persistent):
+    """Fork one run: its pid, and where it will say how it went."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        signal.alarm(PATIENCE)
+        run = Run(scenario, index, persistent)
+        _, failures = run.go()
+        os.write(writing, f"{failures}\n".encode() + "\n".join(run.problems).encode()[:60_000])
+        os._exit(0)
+    os.close(writing)
+    return pid, reading
+
+
+def outcome(pid, reading):
+    with open(reading, "rb") as pipe:
+        told = pipe.read().decode()
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return 1, "hangs" if number == signal.SIGALRM else f"killed by {signal.Signals(number).name}"
+    if not told:
+        return 1, f"ended with exit status {os.WEXITSTATUS(status)}"
+    failures, _, problems = told.partition("\n")
+    return int(failures), problems
+
+
+def sweep(scenario, mode, most):
+    """Until an index is more than there are allocations: how many runs there were, and those that went wrong."""
+    wrong, index = [], 0
+    while index < most:
+        index += 1
+        failures, problems = outcome(*in_a_child(scenario, index, MODES[mode]))
+        if problems:
+            wrong.append((index, problems))
+        elif failures == 0:
+            break
+    return index, wrong
+
+
+def warm_up(scenario):
+    for _ in range(WARM_UPS):
+        run = Run(scenario, 0, False)
+        run.go()
+        if run.problems:
+            sys.exit(f"{scenario.__name__}: without any failure: {run.problems}")
+
+
+def one_run(scenario, mode, index):
+    faulthandler.enable()
+    faulthandler.dump_traceback_later(PATIENCE / 2)
+    run = Run(scenario, index, MODES[mode])
+    print("allocations, failures:", run.go())
+    print(*run.problems, sep="\n")
+    return 1 if run.problems else 0
+
+
+def parse():
+    parser = argparse.ArgumentParser(description="Every allocation fails, at every place.")
+    parser.add_argument("patterns", nargs="*", metavar="PATTERN")
+    parser.add_argument("--scenario", help="one run of this one")
+    parser.add_argument("--mode", choices=MODES, default="once")
+    parser.add_argument("--n", type=int, default=0)
+    parser.add_argument("--most", type=int, default=sys.maxsize, help="no more places than so many")
+    return parser.parse_args()
+
+
+def matches(name, patterns):
+    return not patterns or any(fnmatch.fnmatch(name, p if set(p) & set("*?[") else f"*{p}*") for p in patterns)
+
+
+def main():
+    options = parse()
+    gc.disable()
+    for scenario in scenarios.SCENARIOS:
+        if options.scenario == scenario.__name__:
+            warm_up(scenario)
+            return one_run(scenario, options.mode, options.n)
+    passed = failed = 0
+    for scenario in scenarios.SCENARIOS:
+        if not matches(scenario.__name__, options.patterns):
+            continue
+        warm_up(scenario)
+        gc.freeze()
+        for mode in MODES:
+            began = time.monotonic()
+            runs, wrong = sweep(scenario, mode, options.most)
+            passed, failed = passed + runs - len(wrong), failed + len(wrong)
+            for index, problems in wrong:
+                print(f"FAILED {scenario.__name__} --mode {mode} --n {index}: {problems}")
+            print(f"{scenario.__name__}, {mode}: {runs} runs, {len(wrong)} failed, {time.monotonic() - began:.1f} s", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
