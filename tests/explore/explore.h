@@ -68,7 +68,8 @@ void explore_set_processors(unsigned processors);
 void explore_interrupt(struct explore__thread *thread, int number);
 struct explore__thread *explore_self(void);
 
-/* Fork. The child has this thread only, runs fn(arg), and ends; it takes the first of all choices. */
+/* Fork. The child has this thread only, runs fn(arg), and ends; it takes the first of all choices. What led here
+ * in the last schedule too is not forked again. */
 void explore_fork(void (*fn)(void *arg), void *arg);
 
 /* End the schedule as failed. */

@@ -61,6 +61,7 @@
 /* ---- threads and what they wait for (kernel.c) ------------------------------------------------------- */
 
 #define pthread_mutex_lock(mutex) (EXPLORE_BEFORE("lock"), explore__mutex_lock(mutex))
+#define pthread_mutex_trylock(mutex) (EXPLORE_BEFORE("try to lock"), explore__mutex_trylock(mutex))
 #define pthread_mutex_unlock(mutex) EXPLORE_VALUE("unlock", explore__mutex_unlock(mutex))
 #define pthread_mutex_destroy(mutex) (EXPLORE_BEFORE("destroy"), explore__mutex_destroy(mutex))
 #define pthread_self() explore__thread_self()

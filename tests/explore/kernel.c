@@ -81,20 +81,33 @@ is_unlocked(const void *mutex)
     return find_locked(mutex) < 0;
 }
 
-int
-explore__mutex_lock(pthread_mutex_t *mutex)
+static int
+take(const pthread_mutex_t *mutex)
 {
-    const int at = find_locked(mutex);
-    int place;
+    const int place = find_locked(NULL);
 
-    if (at >= 0 && kernel.locked[at].owner == explore__current)
-        explore__fail(__FILE__, __LINE__, "locks a mutex that it has locked");
-    (void)explore__wait(is_unlocked, mutex, INT64_MAX, false);
-    if ((place = find_locked(NULL)) < 0)
+    if (place < 0)
         explore__fail(__FILE__, __LINE__, "too many mutexes are locked");
     kernel.locked[place].mutex = mutex;
     kernel.locked[place].owner = explore__current;
     return 0;
+}
+
+int
+explore__mutex_lock(pthread_mutex_t *mutex)
+{
+    const int at = find_locked(mutex);
+
+    if (at >= 0 && kernel.locked[at].owner == explore__current)
+        explore__fail(__FILE__, __LINE__, "locks a mutex that it has locked");
+    (void)explore__wait(is_unlocked, mutex, INT64_MAX, false);
+    return take(mutex);
+}
+
+int
+explore__mutex_trylock(pthread_mutex_t *mutex)
+{
+    return is_unlocked(mutex) ? take(mutex) : EBUSY;
 }
 
 int
@@ -436,20 +449,28 @@ be_child(void (*fn)(void *arg), void *arg)
     _exit(EXIT_SUCCESS);
 }
 
-void
-explore_fork(void (*fn)(void *arg), void *arg)
+static void
+fork_once(void (*fn)(void *arg), void *arg)
 {
     int status;
-    pid_t pid;
+    const pid_t pid = fork();
 
-    for (int i = kernel.forker_count - 1; i >= 0; i--)
-        kernel.forkers[i].before();
-    if ((pid = fork()) == 0)
+    if (pid == 0)
         be_child(fn, arg);
-    for (int i = 0; i < kernel.forker_count; i++)
-        kernel.forkers[i].in_parent();
     if (pid < 0 || waitpid(pid, &status, 0) != pid)
         explore__fail(__FILE__, __LINE__, "cannot fork: %s", strerror(errno));
     if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_SUCCESS)
         explore__fail(__FILE__, __LINE__, "the child ended with status %#x", (unsigned)status);
+}
+
+void
+explore_fork(void (*fn)(void *arg), void *arg)
+{
+    explore_point("fork");
+    for (int i = kernel.forker_count - 1; i >= 0; i--)
+        kernel.forkers[i].before();
+    if (!explore__is_repeated())
+        fork_once(fn, arg);
+    for (int i = 0; i < kernel.forker_count; i++)
+        kernel.forkers[i].in_parent();
 }

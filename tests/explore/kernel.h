@@ -17,6 +17,7 @@ void explore__before(const char *what, const char *file, int line);
 void explore__after(void);
 
 int explore__mutex_lock(pthread_mutex_t *mutex);
+int explore__mutex_trylock(pthread_mutex_t *mutex);
 int explore__mutex_unlock(pthread_mutex_t *mutex);
 int explore__mutex_destroy(pthread_mutex_t *mutex);
 pthread_t explore__thread_self(void);

@@ -409,6 +409,12 @@ explore__thread_new(const char *name, void *(*fn)(void *), void *arg)
     return thread;
 }
 
+bool
+explore__is_repeated(void)
+{
+    return !options->once && record->depth < now.prescribed;
+}
+
 struct explore__thread *
 explore__thread_at(int index)
 {

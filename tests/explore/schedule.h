@@ -77,6 +77,7 @@ bool explore__wait_for_change(int64_t deadline_ns); /* by others; false: none in
 void explore__changed(void);
 void explore__leave_alone(void); /* all other threads are absent from now on, and no choice is recorded */
 struct explore__thread *explore__thread_at(int index);
+bool explore__is_repeated(void); /* all choices so far, and so what is done next, are those of the last schedule */
 
 /* From kernel.c: to begin a schedule with nothing; what is left at its end, in words, or NULL; run the handlers of
  * what is pending. */
