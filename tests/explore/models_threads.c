@@ -12,6 +12,8 @@
 
 static struct {
     iora_pool *pool; /* NULL: the loop's own */
+    iora_remote *remote; /* NULL: nobody waits for the job's beginning */
+    iora_future has_begun;
     int begun, ended, dropped;
     bool stopped;
 } it;
@@ -29,6 +31,8 @@ do_job(void *arg)
     CHECK(iora_loop_running() == NULL);
     it.begun++;
     (*(int *)arg)++;
+    if (it.remote != NULL)
+        CHECK_EQ(iora_remote_set_future(it.remote, &it.has_begun, 0, NULL), 0);
     explore_point("work");
     it.ended++;
     return 7;
@@ -202,13 +206,20 @@ calls_stoppable(int *count)
 }
 IORA_ASYNC(calls_stoppable, int *);
 
+/* Until the job has been submitted, or if somebody is to tell, has begun. */
+static void
+await_begin(void)
+{
+    CHECK_EQ(it.remote != NULL ? iora_future_await(&it.has_begun, NULL) : iora_yield(), 0);
+}
+
 static int
 cancels(int *count)
 {
     const iora_task task = iora_go(calls_stoppable, count);
     int rc;
 
-    CHECK_EQ(iora_yield(), 0);
+    await_begin();
     (void)iora_cancel(task);
     rc = iora_await(task);
     CHECK(rc == 7 || rc == IORA_E_TASK_CANCELED);
@@ -225,6 +236,20 @@ MODEL(pool, a_job_is_cancelled_as_a_thread_takes_it)
     CHECK_EQ(iora_run_in(loop, cancels, &count), 0);
     CHECK_EQ(iora_pool_free(it.pool), 0);
     CHECK_EQ(it.ended, it.begun);
+    CHECK_EQ(iora_loop_free(loop), 0);
+}
+
+MODEL(pool, a_job_is_cancelled_as_it_ends)
+{
+    iora_loop *const loop = model_loop();
+    int count = 0;
+
+    begin(model_pool(1, 0));
+    it.remote = model_remote(loop);
+    CHECK_EQ(iora_run_in(loop, cancels, &count), 0);
+    CHECK_EQ(it.ended, 1);
+    CHECK_EQ(iora_pool_free(it.pool), 0);
+    iora_remote_close(it.remote);
     CHECK_EQ(iora_loop_free(loop), 0);
 }
 
@@ -263,7 +288,7 @@ gives_up(int *count)
     const iora_task task = iora_go(owns, count);
     int rc;
 
-    CHECK_EQ(iora_yield(), 0);
+    await_begin();
     (void)iora_cancel(task);
     rc = iora_await(task);
     CHECK(rc == 7 || rc == IORA_E_TASK_CANCELED);
@@ -271,28 +296,31 @@ gives_up(int *count)
 }
 IORA_ASYNC(gives_up, int *);
 
-/* Whose the copy is at the end: the task's, or the thread's; and loop and pool go meanwhile. */
-MODEL(pool, a_job_is_given_up_as_it_ends_and_the_pool_goes)
+/* Whose the copy is at the end: the task's, or the thread's. And loop and pool go meanwhile. */
+static void
+give_up_and_go(iora_pool *pool, bool waits_for_begin)
 {
     iora_loop *const loop = model_loop();
     int count = 0, came_back;
 
-    begin(model_pool(1, 0));
+    begin(pool);
+    it.remote = waits_for_begin ? model_remote(loop) : NULL;
     came_back = iora_run_in(loop, gives_up, &count);
-    CHECK_EQ(iora_pool_free(it.pool), 0);
+    iora_remote_close(it.remote);
+    CHECK_EQ(iora_pool_free(pool), 0);
     CHECK_EQ(iora_loop_free(loop), 0);
     CHECK(!came_back || (count == 1 && it.dropped == 0));
     CHECK(it.dropped <= it.begun);
 }
 
-MODEL(thread, a_job_is_given_up_as_it_ends_and_the_loop_goes)
+MODEL(pool, a_job_is_given_up_as_a_thread_takes_it_and_the_pool_goes)
 {
-    iora_loop *const loop = model_loop();
-    int count = 0;
+    give_up_and_go(model_pool(1, 0), false);
+}
 
-    begin(NULL);
-    (void)iora_run_in(loop, gives_up, &count);
-    CHECK_EQ(iora_loop_free(loop), 0);
+MODEL(thread, a_job_is_given_up_as_a_thread_takes_it_and_the_loop_goes)
+{
+    give_up_and_go(NULL, false);
 }
 
 static void
@@ -304,6 +332,11 @@ try_to_free_pool(void *arg)
     CHECK(rc == 0 || rc == -EBUSY);
     if (rc == 0)
         it.pool = NULL;
+}
+
+MODEL(pool, a_job_is_given_up_as_it_ends_and_the_pool_goes)
+{
+    give_up_and_go(model_pool(1, 0), true);
 }
 
 /* Who gives a pool back before it is out of use is told so. */
@@ -478,6 +511,38 @@ MODEL_TIMED(threadsafe, where_there_are_two_processors_the_thread_spins)
     CHECK_EQ(iora_run_in(loop, yields_while_there_are_callers, &caller, 1), 0);
     explore_join(thread);
     CHECK_EQ(caller.rc, 7);
+    CHECK_EQ(iora_loop_free(loop), 0);
+}
+
+static iora_future answered;
+
+static void
+call_in_and_tell(void *arg)
+{
+    struct caller *const caller = arg;
+
+    caller->rc = iora_run_threadsafe(caller->remote, adds, 3, 4);
+    CHECK_EQ(iora_remote_set_future(caller->remote, &answered, 0, NULL), 0);
+}
+
+static int
+awaits_answered(void)
+{
+    return iora_future_await(&answered, NULL);
+}
+IORA_ASYNC(awaits_answered);
+
+MODEL(threadsafe, a_thread_calls_a_loop_that_sleeps)
+{
+    iora_loop *const loop = model_loop();
+    struct caller caller = {model_remote(loop), 0};
+    struct explore__thread *const thread = explore_start("caller", call_in_and_tell, &caller);
+
+    answered = (iora_future)IORA_FUTURE_INIT;
+    CHECK_EQ(iora_run_in(loop, awaits_answered), 0);
+    explore_join(thread);
+    CHECK_EQ(caller.rc, 7);
+    iora_remote_close(caller.remote);
     CHECK_EQ(iora_loop_free(loop), 0);
 }
 
