@@ -31,8 +31,8 @@
  * A bound on the queue (iora_pool_options.queue) refuses what comes beyond it, so that who has too much to do can
  * say so while there is time. It saves no memory: a job lies in that of who waits for it.
  *
- * Fork. In a child there are no workers, and the mutex may be held for ever by one that is not there: nothing
- * is touched, and what the pool holds stays.
+ * Fork. In a child there are no workers. The mutex may be held for ever by one that is not there, who was changing
+ * what it guards: then nothing is touched, and what the pool holds stays. Else it can be freed, and nobody joined.
  *
  * Rejected: a condition variable (wakes a worker through the mutex, and not the one whose stack is still in the
  * cache); handing the job over by the worker's record (then a cancel must find it there).
@@ -403,17 +403,29 @@ part_with_workers(iora_pool *pool, struct iora__link *joined)
     }
 }
 
+/* Free the records of workers that have ended, or once they have. */
 static void
-join_all(struct iora__link *joined)
+free_workers(struct iora__link *workers, bool are_here)
 {
     struct iora__link *link;
 
-    while ((link = iora__list_pop(joined)) != NULL) {
+    while ((link = iora__list_pop(workers)) != NULL) {
         struct worker *const worker = iora__container_of(link, struct worker, in_pool);
 
-        iora__sys_thread_join(worker->thread);
+        if (are_here)
+            iora__sys_thread_join(worker->thread);
         iora__free(worker);
     }
+}
+
+static void
+free_in_child(iora_pool *pool)
+{
+    if (pthread_mutex_trylock(&pool->mutex) != 0)
+        return;
+    free_workers(&pool->workers, false);
+    pool->references = 1; /* those of detached workers too are not here */
+    release(pool);
 }
 
 int
@@ -421,8 +433,12 @@ iora_pool_free(iora_pool *pool)
 {
     struct iora__link joined;
 
-    if (pool == NULL || pool->pid != iora__sys_pid())
+    if (pool == NULL)
         return 0;
+    if (pool->pid != iora__sys_pid()) {
+        free_in_child(pool);
+        return 0;
+    }
     lock(pool);
     if (atomic_load(&pool->in_use) > 0) {
         unlock(pool);
@@ -431,7 +447,7 @@ iora_pool_free(iora_pool *pool)
     pool->closing = true;
     part_with_workers(pool, &joined);
     unlock(pool);
-    join_all(&joined);
+    free_workers(&joined, true);
     lock(pool);
     release(pool);
     return 0;

@@ -9,14 +9,16 @@
  * slabs. A burst of 100,000 tasks took 105 to 160 ns each with them instead of 165 where the machine had such a
  * page at hand, and 1,000 where it had to find one; taking turns among 10,000 gained nothing.
  *
- * That list, with the counter of ids, is a mutable global, one of those that core/loop.c names. It is
- * touched when a loop needs a slab or goes, under a mutex.
+ * That list, with the counter of ids, is a mutable global, one of those that core/loop.c names. It is touched when
+ * a loop needs a slab or goes. Who takes from the list takes all of it and gives back what he does not need, so that
+ * nobody reads a link that another changes; who finds it empty meanwhile maps a slab that he could have done without.
+ * Rejected: a mutex, which a forked child would find locked for ever if another thread had it.
  */
 #include "task/task.h"
 
 #include "sys/sys.h"
 
-#include <pthread.h>
+#include <stdatomic.h>
 
 enum {
     SMALL_SLAB = 192 * 1024,      /* a loop's first: 511 blocks */
@@ -33,33 +35,38 @@ struct iora__block_slab {
 };
 
 static struct {
-    pthread_mutex_t mutex;
-    struct iora__block_slab *slabs; /* of loops that are gone; all their blocks are free */
-    uint64_t next_id;
-} shared = {.mutex = PTHREAD_MUTEX_INITIALIZER, .next_id = 1};
+    _Atomic(struct iora__block_slab *) slabs; /* of loops that are gone; all their blocks are free */
+    _Atomic uint64_t next_id;
+} shared = {.next_id = 1};
+
+static void
+share_slabs(struct iora__block_slab *first)
+{
+    struct iora__block_slab *last = first, *others = atomic_load(&shared.slabs);
+
+    if (first == NULL)
+        return;
+    while (last->next != NULL)
+        last = last->next;
+    do {
+        last->next = others;
+    } while (!atomic_compare_exchange_weak(&shared.slabs, &others, first));
+}
 
 static struct iora__block_slab *
 take_shared_slab(void)
 {
-    struct iora__block_slab *slab;
+    struct iora__block_slab *const slab = atomic_exchange(&shared.slabs, NULL);
 
-    (void)pthread_mutex_lock(&shared.mutex);
-    if ((slab = shared.slabs) != NULL)
-        shared.slabs = slab->next;
-    (void)pthread_mutex_unlock(&shared.mutex);
+    if (slab != NULL)
+        share_slabs(slab->next);
     return slab;
 }
 
 static uint64_t
 take_ids(void)
 {
-    uint64_t first;
-
-    (void)pthread_mutex_lock(&shared.mutex);
-    first = shared.next_id;
-    shared.next_id += IDS_AT_ONCE;
-    (void)pthread_mutex_unlock(&shared.mutex);
-    return first;
+    return atomic_fetch_add(&shared.next_id, IDS_AT_ONCE);
 }
 
 /* What is the same for every task of the block, and is so again at each one's end. */
@@ -146,17 +153,12 @@ iora__blocks_refill(struct iora__sched *sched)
 void
 iora__blocks_release(struct iora__sched *sched)
 {
-    (void)pthread_mutex_lock(&shared.mutex);
-    while (sched->slabs != NULL) {
-        struct iora__block_slab *const slab = sched->slabs;
-
-        sched->slabs = slab->next;
+    for (struct iora__block_slab *slab = sched->slabs; slab != NULL; slab = slab->next) {
         for (uint32_t i = 0; i < slab->fresh; i++) {
             slab->blocks[i].id = 0;
             slab->blocks[i].loop = NULL;
         }
-        slab->next = shared.slabs;
-        shared.slabs = slab;
     }
-    (void)pthread_mutex_unlock(&shared.mutex);
+    share_slabs(sched->slabs);
+    sched->slabs = NULL;
 }

@@ -6,11 +6,13 @@
  *
  * Handler and count are the process's, as the signal is. A thread that makes such a loop gets an alternate stack
  * unless it has one. When the last of the loops goes, its thread's is taken back if it is ours; one that another
- * thread still has stays, since only that thread could put it away.
+ * thread still has stays, since only that thread could put it away. Who forks has the mutex, so that the child finds
+ * it free.
  */
 #include "task/task.h"
 
 #include "sys/alloc.h"
+#include "sys/sys.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -25,6 +27,7 @@ struct iora__alternate_stack {
 static struct {
     pthread_mutex_t mutex;
     struct sigaction before;
+    bool knows_forks;
     int users;
     struct iora__alternate_stack *given_up; /* no loop's any more, but still their threads' */
 } watch = {.mutex = PTHREAD_MUTEX_INITIALIZER};
@@ -97,19 +100,43 @@ take_alternate_stack(void)
     }
 }
 
+static void
+lock(void)
+{
+    (void)pthread_mutex_lock(&watch.mutex);
+}
+
+static void
+unlock(void)
+{
+    (void)pthread_mutex_unlock(&watch.mutex);
+}
+
+static int
+notice_forks(void)
+{
+    int rc = 0;
+
+    if (!watch.knows_forks && (rc = iora__sys_at_fork(lock, unlock, unlock)) == 0)
+        watch.knows_forks = true;
+    return rc;
+}
+
 int
 iora__overflow_watch(struct iora__sched *sched)
 {
-    struct sigaction action = {.sa_sigaction = handle_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    const int rc = give_alternate_stack(sched);
+    const struct sigaction action = {.sa_sigaction = handle_fault,
+                                     .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    int rc;
 
-    if (rc < 0)
-        return rc;
-    (void)pthread_mutex_lock(&watch.mutex);
+    lock();
+    if ((rc = notice_forks()) < 0 || (rc = give_alternate_stack(sched)) < 0)
+        goto out;
     if (watch.users++ == 0)
         (void)sigaction(SIGSEGV, &action, &watch.before);
-    (void)pthread_mutex_unlock(&watch.mutex);
-    return 0;
+out:
+    unlock();
+    return rc;
 }
 
 void
@@ -117,7 +144,7 @@ iora__overflow_unwatch(struct iora__sched *sched)
 {
     struct iora__alternate_stack *const own = sched->alternate_stack;
 
-    (void)pthread_mutex_lock(&watch.mutex);
+    lock();
     if (own != NULL) {
         own->next = watch.given_up;
         watch.given_up = own;
@@ -126,5 +153,5 @@ iora__overflow_unwatch(struct iora__sched *sched)
         (void)sigaction(SIGSEGV, &watch.before, NULL);
         take_alternate_stack();
     }
-    (void)pthread_mutex_unlock(&watch.mutex);
+    unlock();
 }
