@@ -50,7 +50,8 @@ IORA_BEGIN
  *
  * Returns what f returned. -EBUSY if this thread runs a loop already; -EDEADLK if the program came
  * to a point where nothing could ever wake it: the log hook was told who waits for what, and all
- * tasks were cancelled and joined; IORA_E_FORKED in a forked child of the loop's process; what
+ * tasks were cancelled and joined (it is told too if some would not end: they hold what another needs
+ * to end, and join it); IORA_E_FORKED in a forked child of the loop's process; what
  * iora_loop_new() says; or what polling fails with, if it does a thousand times in a row.
  */
 #define iora_run(...)                                                                              \

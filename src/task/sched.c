@@ -27,7 +27,7 @@
  * Ending. The last thing a task does on its stack is to give it back and switch away for good. Where the
  * switch is a call (sanitizers, ucontext) the loop's stack does the giving back.
  */
-#include "task/task.h"
+#include "task/walk.h"
 
 #include "sys/alloc.h"
 
@@ -771,7 +771,28 @@ turn_until_ended(struct iora__sched *sched, const struct iora__owner *owner,
     return 0;
 }
 
-/* Cancel all that runs, and what is started for the run meanwhile, and wait for it. */
+static void
+cancel_if_it_was_not(struct iora__task *task, int depth, void *arg)
+{
+    (void)depth;
+    if (task->root_cancelled || task->state == IORA__TASK_DONE)
+        return;
+    ++*(size_t *)arg;
+    iora__task_cancel(task);
+}
+
+/* Cancel the owned as well as their owners. Returns how many had not been cancelled. */
+static size_t
+cancel_everybody(struct iora__sched *sched)
+{
+    size_t count = 0;
+
+    iora__walk_tasks(sched, cancel_if_it_was_not, &count);
+    return count;
+}
+
+/* Cancel all that runs, and what is started for the run meanwhile, and wait for it. What a task owns is cancelled when
+ * it has returned; if that cannot be, since it waits to get back a lock that one of these holds, at once. */
 static int
 end_all(struct iora__sched *sched)
 {
@@ -779,7 +800,9 @@ end_all(struct iora__sched *sched)
 
     sched->run._stopped = true;
     iora__owner_cancel(&sched->run);
-    rc = turn_until_ended(sched, &sched->run, NULL);
+    do
+        rc = turn_until_ended(sched, &sched->run, NULL);
+    while (rc == -EDEADLK && cancel_everybody(sched) > 0);
     sched->run._stopped = false;
     if (rc < 0 && rc != IORA_E_FORKED)
         iora__loop_log(sched->loop, "%u tasks would not end: %s", sched->run._live,

@@ -22,8 +22,8 @@ def elsewhere(tmp_path):
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["test", "--help"]])
 def test_help_names_every_command(root, run, words):
     done = run(root / "run", *words)
-    for command in ("demo", "test", "--asan", "--tsan", "--valgrind", "--ucontext", "--aarch64", "fuzz", "prove", "bench",
-                    "help"):
+    for command in ("demo", "test", "--asan", "--tsan", "--explore", "--valgrind", "--python", "--python-asan", "--ecosystem",
+                    "--ucontext", "--aarch64", "fuzz", "load", "prove", "bench", "help"):
         assert command in done.stdout
     assert done.stderr == ""
 
@@ -44,6 +44,7 @@ def test_wrong_usage_is_told_with_status_2(root, run, words):
     (["test", "--asan"], ["gcc", "meson"]),
     (["test", "--aarch64"], ["gcc", "meson"]),
     (["fuzz"], ["gcc", "meson", "clang"]),
+    (["load"], ["gcc", "meson"]),
     (["bench"], ["gcc", "meson", "golang-go", "libst-dev", "libboost-fiber-dev"]),
     (["bench", "net"], ["gcc", "meson", "golang-go", "libuv1-dev", "libevent-dev", "wrk", "strace"]),
     (["bench", "python"], ["gcc", "meson", "python3-dev", "python3-venv", "wrk", "valgrind"]),
