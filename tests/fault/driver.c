@@ -1,7 +1,7 @@
 /* tests/fault/driver.c -- make the nth thing fail, for every n, in every scenario.
  *
- *     iora-faults [--list] [--jobs N] [--budget SECONDS] [--every N] [--quiet] [--seed N] [--seeds N]
- *                 [--repeat N] [PATTERN...]
+ *     iora-faults [--list] [--jobs N] [--budget SECONDS] [--every N] [--quiet] [--seed N[-M]]
+ *                 [--seeds N] [--repeat N] [PATTERN...]
  *     iora-faults --scenario NAME --mode MODE --n N [--variant V]
  *
  * A *test* is a scenario in one mode (what goes wrong) on one backend; its name is "queues.fifo@late/call". It
@@ -52,6 +52,7 @@ struct test {
     const struct scenario *scenario;
     enum where where;
     enum mode mode;
+    uint64_t seed;
     atomic_int state;
     long runs;     /* in which something went wrong */
     long failures; /* of these and of the run without a fault */
@@ -83,7 +84,7 @@ static struct {
     double budget; /* seconds; 0: no end */
     long every;    /* only one n in so many is taken */
     bool quiet;
-    uint64_t seed;
+    uint64_t first_seed, last_seed; /* of the ready order: everything once for each */
     long seeds;
     long repeat; /* each so manieth seed is run twice */
     struct timespec began;
@@ -113,8 +114,13 @@ on_terminal(void)
 static void
 name_test(const struct test *test, char name[NAME_MAX_])
 {
-    (void)snprintf(name, NAME_MAX_, "%s.%s@%s/%s", test->scenario->topic, test->scenario->name,
-                   fault_where_name(test->where), fault_mode_names[test->mode]);
+    const int used =
+        snprintf(name, NAME_MAX_, "%s.%s@%s/%s", test->scenario->topic, test->scenario->name,
+                 fault_where_name(test->where), fault_mode_names[test->mode]);
+
+    if (driver.first_seed < driver.last_seed)
+        (void)snprintf(name + used, NAME_MAX_ - (size_t)used, "#%llu",
+                       (unsigned long long)test->seed);
 }
 
 /* ---- one run ---------------------------------------------------------------------------------------- */
@@ -237,7 +243,7 @@ static bool
 is_first_of_its_kind(const struct test *test)
 {
     return test == shared->tests || test[-1].scenario != test->scenario ||
-           test[-1].where != test->where;
+           test[-1].where != test->where || test[-1].seed != test->seed;
 }
 
 static void
@@ -381,7 +387,7 @@ sweep_all(struct test *test, int job, int output)
                                          .where = test->where,
                                          .mode = test->mode,
                                          .turn_limit = 1000000,
-                                         .seed = driver.seed,
+                                         .seed = test->seed,
                                          .seeds = driver.seeds};
     if (!run_one(&sweep, 0, 0))
         return;
@@ -698,6 +704,17 @@ map_shared(size_t size)
 }
 
 static void
+choose_modes(const struct scenario *scenario, enum where where, uint64_t seed)
+{
+    for (int mode = 0; mode < MODES; mode++) {
+        struct test *const test = &shared->tests[driver.test_count];
+
+        *test = (struct test){.scenario = scenario, .where = where, .mode = mode, .seed = seed};
+        driver.test_count += exists(test) && matches(test);
+    }
+}
+
+static void
 choose_tests(void)
 {
     shared = map_shared(sizeof *shared);
@@ -705,12 +722,8 @@ choose_tests(void)
     for (const struct scenario *scenario = fault_scenarios; scenario != NULL;
          scenario = scenario->next) {
         for (unsigned where = SIM; where <= LATE; where <<= 1) {
-            for (int mode = 0; mode < MODES; mode++) {
-                struct test *const test = &shared->tests[driver.test_count];
-
-                *test = (struct test){.scenario = scenario, .where = where, .mode = mode};
-                driver.test_count += exists(test) && matches(test);
-            }
+            for (uint64_t seed = driver.first_seed; seed <= driver.last_seed; seed++)
+                choose_modes(scenario, where, seed);
         }
     }
 }
@@ -771,7 +784,7 @@ run_again(void)
         return 2;
     }
     injection.turn_limit = 1000000;
-    injection.seed = driver.seed;
+    injection.seed = driver.first_seed;
     injection.seeds = driver.seeds;
     if (injection.mode == MODE_PAIR) {
         struct outcome *const plain = map_shared(sizeof *plain);
@@ -793,12 +806,12 @@ usage(FILE *to, int code)
 {
     fprintf(to,
             "usage: iora-faults [--list] [--jobs N] [--budget SECONDS] [--every N] [--quiet]\n"
-            "                   [--seed N] [--seeds N] [--repeat N] [PATTERN...]\n"
+            "                   [--seed N[-M]] [--seeds N] [--repeat N] [PATTERN...]\n"
             "       iora-faults --scenario NAME --mode MODE --n N [--variant V] [--seed N] [--seeds N]\n"
             "Makes the nth thing go wrong, for every n, in the tests whose names match a pattern (all\n"
             "without one), or once more in the one that is named. --every takes one n in N only; --seed\n"
-            "draws the ready order from N in all modes (sim); --seeds is how many seeds pair and order\n"
-            "have (50); --repeat runs each Nth of those of order twice (20).\n"
+            "draws the ready order from N in all modes (sim), N-M does all for each of these; --seeds is\n"
+            "how many seeds pair and order have (50); --repeat runs each Nth of those of order twice (20).\n"
             "The modes, each a test of its own:\n");
     for (int mode = 0; mode < MODES; mode++)
         fprintf(to, "  %-7s %s\n", fault_mode_names[mode], fault_mode_texts[mode]);
@@ -828,9 +841,22 @@ takes_text(char **argv, int argc, int *at, const char *option, const char **text
     return true;
 }
 
+/* "7", or "1-9" for each of these. */
+static bool
+takes_range(const char *text)
+{
+    char *end;
+
+    driver.first_seed = driver.last_seed = strtoull(text, &end, 10);
+    if (end != text && *end == '-')
+        driver.last_seed = strtoull(text = end + 1, &end, 10);
+    return end != text && *end == '\0' && driver.first_seed <= driver.last_seed;
+}
+
 int
 main(int argc, char **argv)
 {
+    const char *text;
     bool list = false;
 
     driver.self = argv[0];
@@ -848,8 +874,9 @@ main(int argc, char **argv)
             driver.budget = number;
         } else if (takes_number(argv, argc, &i, "--every", &number)) {
             driver.every = (long)number;
-        } else if (takes_number(argv, argc, &i, "--seed", &number)) {
-            driver.seed = (uint64_t)number;
+        } else if (takes_text(argv, argc, &i, "--seed", &text)) {
+            if (!takes_range(text))
+                return usage(stderr, 2);
         } else if (takes_number(argv, argc, &i, "--seeds", &number)) {
             driver.seeds = (long)number;
         } else if (takes_number(argv, argc, &i, "--repeat", &number)) {

@@ -238,6 +238,12 @@ fault_lacks_descriptors(void)
     return run.injection->mode == MODE_NOFILE && run.injection->n > 0;
 }
 
+bool
+fault_is_slow(void)
+{
+    return run.injection->mode == MODE_STINGY && run.injection->n > 0;
+}
+
 enum where
 fault_where(void)
 {
@@ -603,6 +609,14 @@ seed_of(const struct injection *injection)
     if (injection->mode == MODE_ORDER || (injection->mode == MODE_PAIR && injection->n % 2 != 0))
         return (uint64_t)injection->n;
     return injection->seed;
+}
+
+uint64_t
+fault_seed(void)
+{
+    const uint64_t seed = seed_of(run.injection);
+
+    return seed != 0 ? seed : 1;
 }
 
 iora_loop *

@@ -87,6 +87,8 @@ iora_loop_options *fault_options(void);
 iora_loop *fault_another_loop(void);
 void fault_forget_loop(iora_loop *loop);
 enum where fault_where(void);
+/* The seed of the ready order, for a scenario that draws what it does; 1 if there is none. */
+uint64_t fault_seed(void);
 
 /* Run an async function as the main task: 0, or a code that the fault explains. */
 #define RUN(...) (fault_loop() != NULL ? EXPECT(iora_run_in(fault_loop(), __VA_ARGS__), 0) : 0)
@@ -96,6 +98,8 @@ enum where fault_where(void);
 bool fault_is_armed(void);
 /* Whether that is a limit of descriptors. */
 bool fault_lacks_descriptors(void);
+/* Whether bytes may go one by one: on a busy machine a real deadline is missed then. */
+bool fault_is_slow(void);
 
 /* rc, which is the first of the codes or, if something is to go wrong, any of them or one that the fault can
  * lead to. */

@@ -646,8 +646,10 @@ static int
 sends_through_pipe(void)
 {
     IN_TASK;
-    const int rc = flow_write(&sink, &piped);
+    int rc = flow_write(&sink, &piped);
 
+    if (rc == 0 && fault_is_slow())
+        rc = WELL(iora_flush(sink)); /* the 5 s of a close are real */
     if (rc == 0)
         piped.said_end = finish(&sink) == 0; /* a pipe has no half-close */
     return rc;

@@ -23,7 +23,7 @@ def elsewhere(tmp_path):
 def test_help_names_every_command(root, run, words):
     done = run(root / "run", *words)
     for command in ("demo", "test", "--asan", "--tsan", "--explore", "--valgrind", "--python", "--python-asan", "--ecosystem",
-                    "--ucontext", "--aarch64", "fuzz", "load", "prove", "bench", "help"):
+                    "--ucontext", "--aarch64", "fuzz", "load", "faults", "prove", "bench", "help"):
         assert command in done.stdout
     assert done.stderr == ""
 
@@ -43,6 +43,8 @@ def test_wrong_usage_is_told_with_status_2(root, run, words):
     (["test"], ["gcc", "meson", "g++", "clang", "gdb", "valgrind", "python3-pytest"]),
     (["test", "--asan"], ["gcc", "meson"]),
     (["test", "--aarch64"], ["gcc", "meson"]),
+    (["faults", "--asan"], ["gcc", "meson"]),
+    (["prove"], ["python3"]),
     (["fuzz"], ["gcc", "meson", "clang"]),
     (["load"], ["gcc", "meson"]),
     (["bench"], ["gcc", "meson", "golang-go", "libst-dev", "libboost-fiber-dev"]),
