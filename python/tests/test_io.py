@@ -5,6 +5,7 @@ import contextvars
 import gc
 import os
 import socket
+import threading
 
 import pytest
 
@@ -557,6 +558,36 @@ def test_a_server_waits_for_its_clients_or_closes_them(run, loop):
         await writer.wait_closed()
 
     run(main())
+
+
+@pytest.mark.parametrize("keep_alive", [None, False, True])
+def test_a_server_may_keep_its_connections_alive(run, loop, keep_alive):
+    async def main():
+        server = await loop.create_server(Echo, "127.0.0.1", 0, keep_alive=keep_alive)
+        option = server.sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        server.close()
+        await server.wait_closed()
+        return bool(option)
+
+    assert run(main()) is bool(keep_alive)
+
+
+def test_threads_are_waited_for_as_long_as_one_likes(loop):
+    async def main(timeout):
+        await loop.shutdown_default_executor(timeout)
+
+    release = threading.Event()
+    started = threading.Event()
+    working = loop.run_in_executor(None, lambda: started.set() or release.wait())
+    started.wait()
+    with pytest.warns(RuntimeWarning, match="within 0.001 seconds"):
+        loop.run_until_complete(main(0.001))
+    assert not working.done()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        loop.run_in_executor(None, int)
+    release.set()
+    assert loop.run_until_complete(working)
+    loop.run_until_complete(main(60))
 
 
 def test_unix_sockets(run, loop, tmp_path):

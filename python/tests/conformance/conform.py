@@ -163,6 +163,13 @@ def tell(result, has_list):
     print(f"Mode {result.mode}: " + ", ".join(f"{n} {name}" for name, n in result.columns().items() if n))
 
 
+def tell_figures(results):
+    """For ./run prove."""
+    for result in results:
+        for name, n in result.columns().items():
+            print(f"figure: {platform.python_version()}, mode {result.mode}: {name} = {n}")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("runner", type=Path)
@@ -184,6 +191,8 @@ def main():
     for result in results:
         if result.outcomes:
             tell(result, has_list)
+    if not options.patterns:
+        tell_figures(results)
     failed = sum(len(result.surprises) for result in results)
     summary = options.out / "counts.json"
     summary.unlink(missing_ok=True)

@@ -10,23 +10,28 @@ VERSIONS = ["3.11", "3.12", "3.13"]
 MODES = {"loop": "the loop alone", "all": "all that `install()` replaces"}
 
 NOT_THERE_YET = {
-    "tls": "needs TLS",
-    "udp": "needs datagram endpoints",
-    "subprocess": "needs subprocesses",
-    "pipe": "needs pipes",
-    "sendfile": "needs sendfile",
-}
-WHITE_BOX = {
-    "patches": "replaces parts of asyncio's modules (`asyncio.base_events.socket`, `asyncio.unix_events.signal`, "
-               "`asyncio.base_events.logger`) by mocks, or methods that only its own loop calls",
-    "private": "reads private attributes of asyncio's own loop, transports, processes or TLS protocol",
+    "tls": "Needs TLS",
+    "udp": "Needs datagram endpoints",
+    "subprocess": "Needs subprocesses",
+    "pipe": "Needs pipes",
+    "sendfile": "Needs sendfile",
 }
 DIFFERS = {
-    "newer": "iora does as a later version of Python does, whose own test asks for that",
-    "repr": "looks for the callback that this version's `wait_for()` leaves on a task of its own; iora's runs what it is "
-            "given in the caller's task, as from 3.12 on",
+    "repr": """Looks for a task of wait_for()'s own
+
+The test looks for a callback in the repr of a task that this version's `wait_for()` makes. iora's makes none: what is
+awaited runs in the caller's task, as from 3.12 on.""",
 }
-WORDS = NOT_THERE_YET | DIFFERS | WHITE_BOX
+WHITE_BOX = {
+    "patches": """White-box: puts mocks in the place of parts of asyncio
+
+`asyncio.base_events.socket`, `asyncio.base_events.logger`, `asyncio.unix_events.signal`, `asyncio.unix_events.socket`,
+or a method of the loop that only asyncio's own calls.""",
+    "private": """White-box: looks at the insides of asyncio's own objects
+
+Private attributes or methods of its loop, transports, processes and TLS protocol.""",
+}
+WORDS = NOT_THERE_YET | DIFFERS | WHITE_BOX  # each a heading, and what there is to say below it
 
 
 class Known:

@@ -12,6 +12,7 @@ import re
 import sys
 from collections import defaultdict
 from pathlib import Path
+from textwrap import fill
 
 import known
 
@@ -23,15 +24,15 @@ CPython's own tests of asyncio (`test.test_asyncio`), and those of async generat
 - *loop*: iora's loop alone, under asyncio's own functions; counted are the tests that made such a loop.
 - *all*: all that `iora.install()` replaces; counted are all tests.
 
-| Python | mode | passed | needs what is not there yet | differs | white-box | skipped |
+| Python | mode | passed | need what is not there yet | differ | white-box | skipped |
 |---|---|---:|---:|---:|---:|---:|
 """
 
 COLUMNS = ["passed", "not there yet", "differs", "white-box", "skipped"]
 
 TAIL = """
-Every test that is not named below passes, and none hangs. White-box tests ask for the insides of asyncio's own loop,
-which another loop does not have; tests are skipped by themselves.
+Every other test passes, and none hangs. *white-box*: asks for the insides of asyncio's own loop, which another loop does
+not have. *skipped*: by the test itself.
 """
 
 
@@ -49,7 +50,7 @@ def rows(old, summaries):
     run = {minor(row) for row in fresh}
     kept = [row for row in old.splitlines() if re.match(r"\| 3\.\d+\.\d+ \|", row) and minor(row) not in run]
     return sorted(set(kept + fresh), key=lambda row: ([int(n) for n in row.split()[1].split(".")],
-                                                      -list(known.MODES).index(row.split()[3])))
+                                                      list(known.MODES).index(row.split()[3])))
 
 
 def name(each):
@@ -67,12 +68,10 @@ def reasons():
         for each in known.read():
             if each.word == word:
                 classes[each.pattern.rpartition(".")[0].replace(".*", "")].append(name(each))
-        if not classes:
-            continue
-        kind = "White-box: " if word in known.WHITE_BOX else ""
-        lines += [f"## {kind}{meaning[0].upper() if not kind else meaning[0]}{meaning[1:]}", ""]
+        if classes:
+            lines += [f"## {meaning}", ""]
         for where, tests in sorted(classes.items()):
-            lines += [f"**{where}**: {', '.join(sorted(tests))}", ""]
+            lines += [fill(f"**{where}**: {', '.join(sorted(tests))}", width=110), ""]
     return "\n".join(lines)
 
 
