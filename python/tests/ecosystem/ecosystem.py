@@ -2,8 +2,8 @@
 
     python ecosystem.py [--out FOLDER] [--page FILE] [PATTERN...]
 
-Everything runs three times in the same interpreter: on asyncio as it is (stock), on iora's loop alone (loop) and with
-all that install() replaces (all); site/sitecustomize.py sees to that. What stock shows is right.
+Everything runs three times in the same interpreter: on asyncio as it is (stock), on iora's loop alone (loop) and
+with all that install() replaces (all); site/sitecustomize.py sees to that. What stock shows is right.
 
 Suites (suites.py). A test passes here if it ends as on stock. One that failed after iora had said that it does not
 have something yet is *wanting*. Any other that differs runs again, by itself: the machine may have been busy, and
@@ -75,8 +75,9 @@ def run_suite(suite, folder, out, mode, tests=None, **more):
         (out / "tests").write_text("\n".join(tests))
         chosen = [f"@{out / 'tests'}"]
     with tempfile.TemporaryDirectory() as temporary:
-        run([sys.executable, "-m", "pytest", "-q", "-p", "ecosystem_watch", "-p", "no:cacheprovider", "-o", "addopts=",
-             "--timeout", str(TEST_LIMIT_S), "--basetemp", f"{temporary}/base", *suite.options, *chosen],
+        run([sys.executable, "-m", "pytest", "-q", "-p", "ecosystem_watch", "-p", "no:cacheprovider",
+             "--rootdir", folder, "-o", "addopts=", "-o", "faulthandler_timeout=0", "--timeout", str(TEST_LIMIT_S), "--basetemp", f"{temporary}/base",
+             *suite.options, *chosen],
             log, SUITE_LIMIT_S, cwd=folder,
             env=environment(mode, IORA_ECOSYSTEM_RESULTS=str(results), **more))
     lines = results.read_text().splitlines() if results.exists() else []
@@ -225,8 +226,8 @@ def page(all_suites, all_scenarios):
     """docs/ecosystem.md."""
     lines = [
         "# Other libraries on iora", "",
-        "Test suites of libraries that stand on asyncio, and scenarios with such libraries, each run on stock asyncio, on",
-        "iora's loop alone (mode loop) and with all that `install()` replaces (mode all).",
+        "Test suites of libraries that stand on asyncio, and scenarios with such libraries, each run on stock",
+        "asyncio, on iora's loop alone (mode loop) and with all that `install()` replaces (mode all).",
         "`./run test --ecosystem` fetches the suites, starts the servers, and writes this page.",
         f"Python {sys.version.split()[0]}.", "",
         "## Suites", "",
@@ -239,15 +240,17 @@ def page(all_suites, all_scenarios):
             cells += [suite.count(mode, "passed"), len(suite.wanting[mode]), len(suite.turns[mode]),
                       len(suite.apart[mode])]
         lines.append(f"| {suite.suite.name} | {suite.suite.version} | " + " | ".join(map(str, cells)) + " |")
-    lines += ["", "What fails on stock fails for the machine or the versions, and is not held against iora. *wanting*: failed, after",
-              "iora had said that it does not have something yet. *turns*: ends as on stock when the loop polls on every turn",
-              "(`IORA_POLL_EVERY_TURN=1`, or debug mode): the test counts turns of the loop, of which iora makes several between",
-              "two polls. *apart*: differs, for the reason below. Everything else ends as on stock.", ""]
+    lines += ["", "What fails on stock fails for the machine or the versions, and is not held against iora. *wanting*:",
+              "failed, after iora had said that it does not have something yet. *turns*: ends as on stock when the loop",
+              "polls on every turn (`IORA_POLL_EVERY_TURN=1`, or debug mode): the test counts turns of the loop, of",
+              "which iora makes several between two polls. *apart*: differs, for the reason below. Everything else",
+              "ends as on stock.", ""]
     for suite in all_suites:
         lines += [f"### {suite.suite.name}", ""]
         reasons = {mode: Counter(suite.wanting[mode].values()) for mode in OURS}
         for reason in sorted(set(reasons[LOOP]) | set(reasons[ALL])):
-            lines.append(f"- wanting, \"{reason}\": {reasons[LOOP][reason]} in mode loop, {reasons[ALL][reason]} in mode all")
+            in_modes = ", ".join(f"{reasons[mode][reason]} in mode {mode}" for mode in OURS)
+            lines.append(f"- wanting, \"{reason}\": {in_modes}")
         if turns := names(suite.turns):
             lines += ["- turns:", *turns]
         for reason in sorted({reason for mode in OURS for reason in suite.apart[mode].values()}):
@@ -290,9 +293,12 @@ def run_all(patterns, out):
                                        for mode in MODES}) for suite, folder in fetched]
         scenario_runs = [(program, {mode: pool.submit(run_scenario, program, out / "scenarios", mode)
                                     for mode in MODES}) for program in programs]
-        judged_suites = [Suite(suite, folder, out / suite.name, {mode: future.result() for mode, future in runs.items()})
+        def results(runs):
+            return {mode: future.result() for mode, future in runs.items()}
+
+        judged_suites = [Suite(suite, folder, out / suite.name, results(runs))
                          for suite, folder, runs in suite_runs]
-        judged_scenarios = [Scenario(program, out / "scenarios", {mode: future.result() for mode, future in runs.items()})
+        judged_scenarios = [Scenario(program, out / "scenarios", results(runs))
                             for program, runs in scenario_runs]
         list(pool.map(lambda what: what[0].judge(what[1]),
                       [(suite, mode) for suite in judged_suites for mode in OURS]))

@@ -1,7 +1,7 @@
 """The suites of other libraries that run on iora, and where each comes from.
 
-A library is what the environment has of it, and its suite is that version's own, fetched below build/: most from the
-library's source distribution. That of websockets has none of its tests for asyncio; Debian's source package has.
+A library is what the environment has of it, and its suite is that version's own, fetched below build/: most from
+the library's source distribution. That of websockets has none of its tests for asyncio; Debian's source package has.
 """
 
 import dataclasses
@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -63,7 +62,8 @@ def _call(command, **kwargs):
 
 
 def _debian_repository():
-    for line in _call(["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(SUITE) $(CREATED_BY)"]).splitlines():
+    wanted = "$(REPO_URI) $(ORIGIN) $(SUITE) $(CREATED_BY)"
+    for line in _call(["apt-get", "indextargets", "--format", wanted]).splitlines():
         uri, origin, suite, created_by = line.split(" ")
         if origin == "Debian" and created_by == "Packages" and "-" not in suite:
             return uri
@@ -97,8 +97,8 @@ def fetch(suite, below):
         folder = Path(name)
         (_from_debian if suite.from_debian else _from_sdist)(suite, folder)
         archive = next(path for path in folder.iterdir() if ".tar." in path.name)
-        with tarfile.open(archive) as tar:
-            tar.extractall(folder / "all", filter="data")
+        (folder / "all").mkdir()
+        _call(["tar", "--extract", "--file", archive, "--directory", folder / "all"])
         tree, = (folder / "all").iterdir()
         for library in "src", suite.name:
             shutil.rmtree(tree / library, ignore_errors=True)
