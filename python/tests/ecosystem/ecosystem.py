@@ -39,7 +39,7 @@ EACH_TURN = {"IORA_POLL_EVERY_TURN": "1"}
 
 JOBS = 4  # most of the time is spent waiting
 RETRIES = 2
-TEST_LIMIT_S, SUITE_LIMIT_S, SCENARIO_LIMIT_S = 60, 420, 150
+TEST_LIMIT_S, SUITE_LIMIT_S, SCENARIO_LIMIT_S = 60, 600, 150
 
 
 def environment(mode, **more):
@@ -76,7 +76,9 @@ def run_suite(suite, folder, out, mode, tests=None, **more):
         chosen = [f"@{out / 'tests'}"]
     with tempfile.TemporaryDirectory() as temporary:
         run([sys.executable, "-m", "pytest", "-q", "-p", "ecosystem_watch", "-p", "no:cacheprovider",
-             "--rootdir", folder, "-o", "addopts=", "-o", "faulthandler_timeout=0", "--timeout", str(TEST_LIMIT_S), "--basetemp", f"{temporary}/base",
+             "--rootdir", folder, "--basetemp", f"{temporary}/base", "--tb", "short",
+             # A watchdog of the interpreter's reads the stack of a thread that runs, and may crash by that.
+             "-o", "addopts=", "-o", "faulthandler_timeout=0", "--timeout", str(TEST_LIMIT_S),
              *suite.options, *chosen],
             log, SUITE_LIMIT_S, cwd=folder,
             env=environment(mode, IORA_ECOSYSTEM_RESULTS=str(results), **more))
@@ -97,7 +99,7 @@ class Suite:
         self.suite, self.folder, self.out, self.outcomes = suite, folder, out, outcomes
         self.wanting = {mode: {} for mode in OURS}  # test: reason
         self.turns = {mode: [] for mode in OURS}
-        self.apart = {mode: {} for mode in OURS}
+        self.apart = {mode: {} for mode in OURS}  # test: reason
         self.unsteady = {mode: [] for mode in OURS}
         self.failed = {mode: {} for mode in OURS}  # test: how it ended
 
@@ -109,17 +111,14 @@ class Suite:
             outcome, reason = ours.get(test, ("lost", None))
             if outcome == "failed" and reason is not None:
                 self.wanting[mode][test] = reason
+            elif why := self.suite.reason_for(test):
+                self.apart[mode][test] = why
             else:
                 left.append(test)
         for i in range(RETRIES):
             left = self._again(mode, left, f"again-{i}", self.unsteady[mode])
         left = self._again(mode, left, "each-turn", self.turns[mode], **EACH_TURN)
-        for test in left:
-            reason = self.suite.reason_for(test)
-            if reason is not None:
-                self.apart[mode][test] = reason
-            else:
-                self.failed[mode][test] = ours.get(test, ("lost", None))[0]
+        self.failed[mode] = {test: ours.get(test, ("lost", None))[0] for test in left}
 
     def _again(self, mode, tests, name, good, **more):
         """Run tests again; those that now end as on stock are good, the others are given back."""
@@ -277,6 +276,10 @@ def chosen(name, patterns):
     return not patterns or any(fnmatch.fnmatch(name, f"*{pattern}*") for pattern in patterns)
 
 
+def results_of(runs):
+    return {mode: future.result() for mode, future in runs.items()}
+
+
 def run_all(patterns, out):
     """The suites and scenarios, judged."""
     fetched, skipped = [], 0
@@ -293,13 +296,8 @@ def run_all(patterns, out):
                                        for mode in MODES}) for suite, folder in fetched]
         scenario_runs = [(program, {mode: pool.submit(run_scenario, program, out / "scenarios", mode)
                                     for mode in MODES}) for program in programs]
-        def results(runs):
-            return {mode: future.result() for mode, future in runs.items()}
-
-        judged_suites = [Suite(suite, folder, out / suite.name, results(runs))
-                         for suite, folder, runs in suite_runs]
-        judged_scenarios = [Scenario(program, out / "scenarios", results(runs))
-                            for program, runs in scenario_runs]
+        judged_suites = [Suite(suite, folder, out / suite.name, results_of(runs)) for suite, folder, runs in suite_runs]
+        judged_scenarios = [Scenario(program, out / "scenarios", results_of(runs)) for program, runs in scenario_runs]
         list(pool.map(lambda what: what[0].judge(what[1]),
                       [(suite, mode) for suite in judged_suites for mode in OURS]))
         # One after another: also stock is played again, whose scenes both modes are held against.

@@ -18,6 +18,7 @@ DEBIAN_RELEASE = "trixie"  # whose websockets has the version that the environme
 FETCH_LIMIT_S = 180
 
 BASE_TRANSPORT = "patches asyncio.BaseTransport.get_extra_info, which iora's transports have of their own"
+CLASS_NAME = "has the name of the loop's class, or of its module, in what it expects or in its own name"
 SUBCLASS = "hands over a subclass of socket.socket and sees whether its recv() is called; iora reads by descriptor"
 
 
@@ -38,11 +39,16 @@ class Suite:
 
 
 SUITES = [
-    Suite("anyio", ("tests",)),
+    Suite("anyio", ("tests",), options=("-k", "not trio and not uvloop")),
     Suite("websockets", ("tests/asyncio", "tests/legacy"), from_debian=True, known={
         "*::test_local_address": BASE_TRANSPORT,
         "*::test_remote_address": BASE_TRANSPORT,
         "*::test_explicit_socket": SUBCLASS}),
+    # Each of uvicorn's tests of TLS waits a minute for a server that has said that it cannot start.
+    Suite("uvicorn", ("tests",), options=("--ignore=tests/benchmarks", "--ignore=tests/test_ssl.py"), known={
+        "tests/test_auto_detection.py::test_loop_auto": CLASS_NAME,
+        "tests/test_config.py::test_get_loop_factory[[]asyncio-*": CLASS_NAME}),
+    Suite("starlette", ("tests",), options=("-k", "not trio")),
 ]
 
 
