@@ -204,14 +204,25 @@ iora__loop_init_guest(LoopObject *loop)
 
 /* ---- signals ------------------------------------------------------------------------------------------ */
 
+/* The interpreter calls its handlers by itself; of the bytes the Python part sees whether that was enough. */
 static void
 read_signals(void *arg)
 {
-    const LoopObject *const loop = arg;
+    LoopObject *const loop = arg;
     char bytes[64];
+    ssize_t n;
 
-    while (iora__sys_recv(loop->signal_fds[0], bytes, sizeof bytes, MSG_DONTWAIT) > 0)
-        ;
+    while ((n = iora__sys_recv(loop->signal_fds[0], bytes, sizeof bytes, MSG_DONTWAIT)) > 0) {
+        PyObject *const numbers = PyBytes_FromStringAndSize(bytes, n);
+        PyObject *const result =
+            numbers != NULL ? PyObject_CallMethod((PyObject *)loop, "_on_wake_up", "O", numbers)
+                            : NULL;
+
+        if (result == NULL)
+            PyErr_WriteUnraisable((PyObject *)loop);
+        Py_XDECREF(result);
+        Py_XDECREF(numbers);
+    }
 }
 
 static int

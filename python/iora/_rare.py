@@ -5,6 +5,7 @@ coroutine that tries first, and otherwise awaits a future that C completes.
 """
 
 import asyncio
+import collections
 import concurrent.futures
 import contextvars
 import errno
@@ -386,7 +387,13 @@ class Rare:
     # The interpreter runs our handler in the main thread, between two bytecodes or when the loop asks for it;
     # while the loop waits, its wake-up descriptor brings it there. So no signal can be lost to a full pipe.
 
+    #
+    # asyncio has nothing but the bytes that come by that descriptor, and so calls its handler even while the
+    # interpreter's is another: uvicorn puts its own in the place of ours while it serves. So a byte for which ours
+    # was not called counts as well.
+
     _signal_handlers = None  # number: (callback, arguments, context)
+    _signals_taken = collections.Counter()  # by ours, of which the bytes are still to come
 
     @staticmethod
     def _check_signal(sig):
@@ -403,6 +410,7 @@ class Rare:
         self._check_closed()
         if self._signal_handlers is None:
             self._signal_handlers = {}
+            self._signals_taken = collections.Counter()
         before = self._signal_handlers.get(sig)
         self._signal_handlers[sig] = callback, args, contextvars.copy_context()
         try:
@@ -420,6 +428,19 @@ class Rare:
             raise
 
     def _on_signal(self, sig, frame):
+        if self.is_running():
+            self._signals_taken[sig] += 1
+        self._call_signal_handler(sig)
+
+    def _on_wake_up(self, numbers):
+        """What the interpreter wrote: by now it has called its handlers, as before each function in Python."""
+        for sig in numbers:
+            if self._signals_taken[sig] > 0:
+                self._signals_taken[sig] -= 1
+            else:
+                self._call_signal_handler(sig)
+
+    def _call_signal_handler(self, sig):
         found = (self._signal_handlers or {}).get(sig)
         if found is not None and not self.is_closed():
             callback, args, context = found

@@ -253,6 +253,29 @@ def test_a_second_ctrl_c_is_raised_at_once():
     assert done.stdout == "deaf\ninterrupted\n", done.stderr
 
 
+def test_a_signal_handler_is_called_while_the_interpreters_is_another(run, loop):
+    """uvicorn takes SIGINT over while it serves; the handlers of the program's loop heard nothing of it."""
+    heard, others = [], []
+
+    async def scene():
+        loop.add_signal_handler(signal.SIGUSR1, heard.append, "ours")
+        ours = signal.signal(signal.SIGUSR1, lambda *_: others.append("another"))
+        signal.raise_signal(signal.SIGUSR1)
+        await asyncio.sleep(0.01)
+        assert (heard, others) == (["ours"], ["another"])
+        signal.signal(signal.SIGUSR1, ours)
+        signal.raise_signal(signal.SIGUSR1)
+        await asyncio.sleep(0.01)
+        assert heard == ["ours"] * 2
+        signal.raise_signal(signal.SIGUSR1)
+        signal.signal(signal.SIGUSR1, lambda *_: None)  # once ours has been called, and before its byte is read
+        await asyncio.sleep(0.01)
+        assert heard == ["ours"] * 3
+        assert loop.remove_signal_handler(signal.SIGUSR1)
+
+    run(scene())
+
+
 def test_a_signal_that_lands_on_another_thread_wakes_the_loop(loop):
     """The kernel may give it to any thread; Python runs the handler in the main one."""
     heard = loop.create_future()

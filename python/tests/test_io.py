@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 import threading
+import weakref
 
 import pytest
 
@@ -530,6 +531,53 @@ def test_a_server_echoes_to_many(run, loop):
             await asyncio.open_connection("127.0.0.1", port)
 
     run(main())
+
+
+@pytest.mark.parametrize("side", ["reader", "writer"])
+def test_a_socket_that_was_closed_can_still_be_removed(loop, side):
+    """anyio closes a socket, and a callback removes its reader: that ended in a ValueError."""
+    add, remove = getattr(loop, f"add_{side}"), getattr(loop, f"remove_{side}")
+    ours, theirs = socket.socketpair()
+    with theirs:
+        add(ours, lambda: None)
+        ours.close()
+        assert remove(ours)
+        with pytest.raises(ValueError):
+            remove(ours)
+        again, other = socket.socketpair()  # by the number that ours had
+        with again, other:
+            heard = []
+            other.send(b"x")
+            loop.add_reader(again, lambda: heard.append(again.recv(1)) or loop.stop())
+            with pytest.raises(ValueError):
+                remove(ours)
+            loop.run_forever()
+            assert heard == [b"x"] and loop.remove_reader(again)
+
+
+def test_a_watched_object_goes_with_its_watch(loop):
+    """The loop knows what it watches by name; it keeps none of it longer, and takes the newest of a number."""
+    class File:
+        def __init__(self, fd):
+            self.fd = fd
+
+        def fileno(self):
+            return self.fd
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        first, second = File(ours.fileno()), File(ours.fileno())
+        gone = [weakref.ref(first), weakref.ref(second)]
+        loop.add_reader(first, lambda: None)
+        loop.add_writer(second, lambda: None)
+        del first
+        assert gone[0]() is None
+        second.fd = -1
+        assert loop.remove_reader(second) and loop.remove_writer(second)
+        with pytest.raises(ValueError):
+            loop.remove_writer(second)
+        del second
+        assert gone[1]() is None
 
 
 def test_a_server_without_tls_says_so_where_asyncios_does(run, loop):

@@ -2,8 +2,8 @@
 
     python ecosystem.py [--out FOLDER] [--page FILE] [PATTERN...]
 
-Everything runs three times in the same interpreter: on asyncio as it is (stock), on iora's loop alone (loop) and with
-all that install() replaces (all); site/sitecustomize.py sees to that. What stock shows is right.
+Everything runs three times in the same interpreter: on asyncio as it is (stock), on iora's loop alone (loop) and
+with all that install() replaces (all); site/sitecustomize.py sees to that. What stock shows is right.
 
 Suites (suites.py). A test passes here if it ends as on stock. One that failed after iora had said that it does not
 have something yet is *wanting*. Any other that differs runs again, by itself: the machine may have been busy, and
@@ -39,7 +39,7 @@ EACH_TURN = {"IORA_POLL_EVERY_TURN": "1"}
 
 JOBS = 4  # most of the time is spent waiting
 RETRIES = 2
-TEST_LIMIT_S, SUITE_LIMIT_S, SCENARIO_LIMIT_S = 60, 420, 150
+TEST_LIMIT_S, SUITE_LIMIT_S, SCENARIO_LIMIT_S = 60, 600, 150
 
 
 def environment(mode, **more):
@@ -75,8 +75,11 @@ def run_suite(suite, folder, out, mode, tests=None, **more):
         (out / "tests").write_text("\n".join(tests))
         chosen = [f"@{out / 'tests'}"]
     with tempfile.TemporaryDirectory() as temporary:
-        run([sys.executable, "-m", "pytest", "-q", "-p", "ecosystem_watch", "-p", "no:cacheprovider", "-o", "addopts=",
-             "--timeout", str(TEST_LIMIT_S), "--basetemp", f"{temporary}/base", *suite.options, *chosen],
+        run([sys.executable, "-m", "pytest", "-q", "-p", "ecosystem_watch", "-p", "no:cacheprovider",
+             "--rootdir", folder, "--basetemp", f"{temporary}/base", "--tb", "short",
+             # A watchdog of the interpreter's reads the stack of a thread that runs, and may crash by that.
+             "-o", "addopts=", "-o", "faulthandler_timeout=0", "--timeout", str(TEST_LIMIT_S),
+             *suite.options, *chosen],
             log, SUITE_LIMIT_S, cwd=folder,
             env=environment(mode, IORA_ECOSYSTEM_RESULTS=str(results), **more))
     lines = results.read_text().splitlines() if results.exists() else []
@@ -96,7 +99,7 @@ class Suite:
         self.suite, self.folder, self.out, self.outcomes = suite, folder, out, outcomes
         self.wanting = {mode: {} for mode in OURS}  # test: reason
         self.turns = {mode: [] for mode in OURS}
-        self.apart = {mode: {} for mode in OURS}
+        self.apart = {mode: {} for mode in OURS}  # test: reason
         self.unsteady = {mode: [] for mode in OURS}
         self.failed = {mode: {} for mode in OURS}  # test: how it ended
 
@@ -108,17 +111,14 @@ class Suite:
             outcome, reason = ours.get(test, ("lost", None))
             if outcome == "failed" and reason is not None:
                 self.wanting[mode][test] = reason
+            elif why := self.suite.reason_for(test):
+                self.apart[mode][test] = why
             else:
                 left.append(test)
         for i in range(RETRIES):
             left = self._again(mode, left, f"again-{i}", self.unsteady[mode])
         left = self._again(mode, left, "each-turn", self.turns[mode], **EACH_TURN)
-        for test in left:
-            reason = self.suite.reason_for(test)
-            if reason is not None:
-                self.apart[mode][test] = reason
-            else:
-                self.failed[mode][test] = ours.get(test, ("lost", None))[0]
+        self.failed[mode] = {test: ours.get(test, ("lost", None))[0] for test in left}
 
     def _again(self, mode, tests, name, good, **more):
         """Run tests again; those that now end as on stock are good, the others are given back."""
@@ -225,8 +225,8 @@ def page(all_suites, all_scenarios):
     """docs/ecosystem.md."""
     lines = [
         "# Other libraries on iora", "",
-        "Test suites of libraries that stand on asyncio, and scenarios with such libraries, each run on stock asyncio, on",
-        "iora's loop alone (mode loop) and with all that `install()` replaces (mode all).",
+        "Test suites of libraries that stand on asyncio, and scenarios with such libraries, each run on stock",
+        "asyncio, on iora's loop alone (mode loop) and with all that `install()` replaces (mode all).",
         "`./run test --ecosystem` fetches the suites, starts the servers, and writes this page.",
         f"Python {sys.version.split()[0]}.", "",
         "## Suites", "",
@@ -239,15 +239,17 @@ def page(all_suites, all_scenarios):
             cells += [suite.count(mode, "passed"), len(suite.wanting[mode]), len(suite.turns[mode]),
                       len(suite.apart[mode])]
         lines.append(f"| {suite.suite.name} | {suite.suite.version} | " + " | ".join(map(str, cells)) + " |")
-    lines += ["", "What fails on stock fails for the machine or the versions, and is not held against iora. *wanting*: failed, after",
-              "iora had said that it does not have something yet. *turns*: ends as on stock when the loop polls on every turn",
-              "(`IORA_POLL_EVERY_TURN=1`, or debug mode): the test counts turns of the loop, of which iora makes several between",
-              "two polls. *apart*: differs, for the reason below. Everything else ends as on stock.", ""]
+    lines += ["", "What fails on stock fails for the machine or the versions, and is not held against iora. *wanting*:",
+              "failed, after iora had said that it does not have something yet. *turns*: ends as on stock when the loop",
+              "polls on every turn (`IORA_POLL_EVERY_TURN=1`, or debug mode): the test counts turns of the loop, of",
+              "which iora makes several between two polls. *apart*: differs, for the reason below. Everything else",
+              "ends as on stock.", ""]
     for suite in all_suites:
         lines += [f"### {suite.suite.name}", ""]
         reasons = {mode: Counter(suite.wanting[mode].values()) for mode in OURS}
         for reason in sorted(set(reasons[LOOP]) | set(reasons[ALL])):
-            lines.append(f"- wanting, \"{reason}\": {reasons[LOOP][reason]} in mode loop, {reasons[ALL][reason]} in mode all")
+            in_modes = ", ".join(f"{reasons[mode][reason]} in mode {mode}" for mode in OURS)
+            lines.append(f"- wanting, \"{reason}\": {in_modes}")
         if turns := names(suite.turns):
             lines += ["- turns:", *turns]
         for reason in sorted({reason for mode in OURS for reason in suite.apart[mode].values()}):
@@ -274,6 +276,10 @@ def chosen(name, patterns):
     return not patterns or any(fnmatch.fnmatch(name, f"*{pattern}*") for pattern in patterns)
 
 
+def results_of(runs):
+    return {mode: future.result() for mode, future in runs.items()}
+
+
 def run_all(patterns, out):
     """The suites and scenarios, judged."""
     fetched, skipped = [], 0
@@ -290,10 +296,8 @@ def run_all(patterns, out):
                                        for mode in MODES}) for suite, folder in fetched]
         scenario_runs = [(program, {mode: pool.submit(run_scenario, program, out / "scenarios", mode)
                                     for mode in MODES}) for program in programs]
-        judged_suites = [Suite(suite, folder, out / suite.name, {mode: future.result() for mode, future in runs.items()})
-                         for suite, folder, runs in suite_runs]
-        judged_scenarios = [Scenario(program, out / "scenarios", {mode: future.result() for mode, future in runs.items()})
-                            for program, runs in scenario_runs]
+        judged_suites = [Suite(suite, folder, out / suite.name, results_of(runs)) for suite, folder, runs in suite_runs]
+        judged_scenarios = [Scenario(program, out / "scenarios", results_of(runs)) for program, runs in scenario_runs]
         list(pool.map(lambda what: what[0].judge(what[1]),
                       [(suite, mode) for suite in judged_suites for mode in OURS]))
         # One after another: also stock is played again, whose scenes both modes are held against.

@@ -97,8 +97,8 @@ def postgres():
             except KeyError:
                 raise Missing(f"there is no user {POSTGRES_USER}, and PostgreSQL does not run as root") from None
         made = subprocess.run([initdb, "-D", f"{folder}/data", "-U", "iora", "-A", "trust", "-N", "-E", "UTF8",
-                               "--locale=C"],
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd=folder, **as_user)
+                               "--locale=C"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                              cwd=folder, **as_user)
         if made.returncode != 0:
             raise Missing(f"initdb fails: {made.stderr.strip()}")
         port = _free_port()
