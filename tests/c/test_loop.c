@@ -600,6 +600,57 @@ TEST_REAL(loop, embedded_hears_other_threads)
     iora_remote_close(remote);
 }
 
+static int
+waits_for_a_signal(int *count)
+{
+    const int rc = iora_wait_signal(SIGUSR1);
+
+    *count += rc == SIGUSR1;
+    return rc;
+}
+IORA_ASYNC(waits_for_a_signal, int *);
+
+TEST_REAL(loop, embedded_hears_signals)
+{
+    int count = 0;
+
+    (void)iora_go_in(test_loop(), waits_for_a_signal, &count);
+    CHECK_EQ(iora_loop_run_once(test_loop(), iora_ns(0)), 0);
+    check_sleeps_in_poll(test_loop());
+    CHECK_EQ(raise(SIGUSR1), 0);
+    live_in_poll(test_loop(), &count, 1);
+    turn_some(test_loop()); /* who listens no more has sent word of that */
+    check_sleeps_in_poll(test_loop());
+}
+
+static int
+sleeps_in_thread(void *arg)
+{
+    (void)arg;
+    real_sleep_ms(5);
+    return 0;
+}
+
+static int
+waits_for_a_thread(int *count)
+{
+    const int rc = iora_to_thread(sleeps_in_thread, NULL);
+
+    *count += rc == 0;
+    return rc;
+}
+IORA_ASYNC(waits_for_a_thread, int *);
+
+TEST_REAL(loop, embedded_hears_the_end_of_a_job)
+{
+    int count = 0;
+
+    (void)iora_go_in(test_loop(), waits_for_a_thread, &count);
+    CHECK_EQ(iora_loop_run_once(test_loop(), iora_ns(0)), 0);
+    live_in_poll(test_loop(), &count, 1);
+    check_sleeps_in_poll(test_loop());
+}
+
 /* A registration that nobody can remove any more: the file lives on in a duplicate. */
 static void
 leave_a_stale_registration(int *alive)

@@ -23,7 +23,7 @@ def elsewhere(tmp_path):
 def test_help_names_every_command(root, run, words):
     done = run(root / "run", *words)
     for command in ("demo", "test", "--asan", "--tsan", "--explore", "--valgrind", "--python", "--python-asan", "--ecosystem",
-                    "--ucontext", "--aarch64", "fuzz", "load", "faults", "prove", "bench", "help"):
+                    "--ucontext", "--aarch64", "--hardening", "coverage", "fuzz", "load", "faults", "prove", "bench", "help"):
         assert command in done.stdout
     assert done.stderr == ""
 
