@@ -441,6 +441,42 @@ TEST_EVERYWHERE(op, that_is_given_no_memory_ends_and_loses_nothing)
     }
 }
 
+static int
+receive_one_of_file(int fd)
+{
+    char byte;
+
+    return perform(IORA__OP_READ, fd, &byte, 1);
+}
+
+/* What is no socket is asked for memory before it is known whether something is there. */
+TEST_REAL(op, on_a_pipe_gives_back_the_memory_it_did_not_need)
+{
+    struct taker taker = {.refuses = false};
+    int ends[2];
+
+    CHECK_EQ(pipe(ends), 0);
+    CHECK_EQ(sockets()->adopt(backend_state(), ends[0]), 0);
+    prepare(&taker.probe, IORA__OP_READ, ends[0], NULL, 0);
+    taker.probe.op._take = take_memory;
+    CHECK_EQ(submit(&taker.probe), IORA__OP_PENDING);
+    turn_some(test_loop());
+    CHECK_EQ(taker.taken, 0);
+    CHECK_EQ(write(ends[1], "abc", 3), 3);
+    CHECK_EQ(settle(&taker.probe), 3);
+    CHECK_EQ(taker.taken, 1);
+    CHECK_EQ(memcmp(taker.memory, "abc", 3), 0);
+    taker = (struct taker){.refuses = true};
+    prepare(&taker.probe, IORA__OP_READ, ends[0], NULL, 0);
+    taker.probe.op._take = take_memory;
+    CHECK_EQ(write(ends[1], "d", 1), 1);
+    (void)submit(&taker.probe);
+    CHECK_EQ(settle(&taker.probe), -ENOMEM);
+    CHECK_EQ(receive_one_of_file(ends[0]), 1);
+    close_fd(ends[0]);
+    CHECK_EQ(close(ends[1]), 0);
+}
+
 /* ---- multi ops ------------------------------------------------------------------------------------ */
 
 static void
@@ -453,6 +489,23 @@ turn_until_collected(struct collector *collector, const char *text)
     }
     CHECK_EQ(collector->count, strlen(text));
     CHECK_EQ(memcmp(collector->bytes, text, strlen(text)), 0);
+}
+
+TEST_EVERYWHERE(multi_recv, without_memory_to_lend_ends_and_loses_nothing)
+{
+    struct collector collector = {.stops = false};
+    int ends[2];
+
+    unix_pair(ends);
+    CHECK_EQ(send_text(ends[0], "abc"), 3);
+    turn_some(test_loop());
+    iora__seam_arm_allocation(1, true);
+    (void)begin_collecting(&collector, ends[1], NULL, 0);
+    CHECK_EQ(settle(&collector.probe), -ENOMEM);
+    (void)iora__seam_disarm();
+    CHECK_EQ(collector.count, 0);
+    expect_text(ends[1], "abc");
+    close_ends(ends);
 }
 
 TEST_EVERYWHERE(multi_recv, goes_on_until_the_end_of_the_stream)
@@ -1652,6 +1705,21 @@ TEST_REAL(borrowed_op, that_sends_waits_for_room)
     while (recv(ends[1], drained, sizeof drained, MSG_DONTWAIT) > 0)
         continue;
     CHECK_EQ(settle(&probe), 1);
+    close_both(ends);
+}
+
+TEST_REAL(borrowed_op, that_must_not_wait_says_so)
+{
+    struct probe probe;
+    int ends[2];
+    char byte;
+
+    open_pair(ends);
+    CHECK_EQ(at_once(&probe, IORA__OP_RECV, ends[0], &byte, 1, IORA__OP_BORROWED | IORA__OP_NOWAIT),
+             -EAGAIN);
+    CHECK_EQ(write(ends[1], "x", 1), 1);
+    CHECK_EQ(at_once(&probe, IORA__OP_RECV, ends[0], &byte, 1, IORA__OP_BORROWED | IORA__OP_NOWAIT),
+             1);
     close_both(ends);
 }
 
