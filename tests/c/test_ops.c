@@ -1501,6 +1501,30 @@ TEST(simulated_network, remembers_a_dozen_options_of_a_socket)
     close_fd(fd);
 }
 
+TEST(simulated_network, lets_wait_who_sends_or_receives_before_it_is_connected)
+{
+    struct probe connecting, receiving, sending;
+    struct sockaddr_in address;
+    const int listener = listen_tcp(1, &address), fd = make_socket(AF_INET);
+    char byte;
+    int other;
+
+    CHECK_EQ(begin_connect(&connecting, fd, &address, sizeof address), IORA__OP_PENDING);
+    CHECK_EQ(begin(&receiving, IORA__OP_RECV, fd, &byte, 1), IORA__OP_PENDING);
+    CHECK_EQ(begin(&sending, IORA__OP_SEND, fd, "x", 1), IORA__OP_PENDING);
+    CHECK_EQ(connect_to(fd, &address, sizeof address), -EALREADY);
+    CHECK_EQ(settle(&connecting), 0);
+    CHECK_EQ(settle(&sending), 1);
+    other = perform(IORA__OP_ACCEPT, listener, NULL, 0);
+    expect_text(other, "x");
+    CHECK_EQ(send_text(other, "y"), 1);
+    CHECK_EQ(settle(&receiving), 1);
+    CHECK_EQ(byte, 'y');
+    close_fd(fd);
+    close_fd(other);
+    close_fd(listener);
+}
+
 /* How much one end may send before the other has read. */
 static int
 room_between(const int ends[2])
