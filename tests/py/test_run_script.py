@@ -22,7 +22,7 @@ def elsewhere(tmp_path):
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["test", "--help"]])
 def test_help_names_every_command(root, run, words):
     done = run(root / "run", *words)
-    for command in "demo", "test", "--asan", "--tsan", "--valgrind", "fuzz", "load", "bench", "help":
+    for command in "demo", "test", "--asan", "--tsan", "--valgrind", "fuzz", "coverage", "load", "bench", "help":
         assert command in done.stdout
     assert done.stderr == ""
 
@@ -42,6 +42,7 @@ def test_wrong_usage_is_told_with_status_2(root, run, words):
     (["test"], ["gcc", "meson", "g++", "clang", "gdb", "valgrind", "python3-pytest"]),
     (["test", "--asan"], ["gcc", "meson"]),
     (["fuzz"], ["gcc", "meson", "clang"]),
+    (["coverage"], ["gcc", "meson", "clang", "llvm"]),
     (["load"], ["gcc", "meson"]),
     (["bench"], ["gcc", "meson", "golang-go", "libst-dev", "libboost-fiber-dev"]),
     (["bench", "net"], ["gcc", "meson", "golang-go", "libuv1-dev", "libevent-dev", "wrk", "strace"]),
