@@ -2,6 +2,8 @@
 #include "chance.h"
 #include "streams.h"
 
+#include <limits.h>
+
 enum { LIMIT = 64 * 1024 }; /* of a line, by default */
 
 /* ---- read --------------------------------------------------------------------------------------- */
@@ -886,6 +888,18 @@ read_somehow(iora_stream *stream, size_t place)
         }
         return rc;
     }
+}
+
+TEST_TASK_EVERYWHERE(read, of_more_than_an_int_says_gives_what_is_there)
+{
+    iora_stream *a, *b;
+    char data[16] = "";
+
+    make_pair(&a, &b);
+    put_alone(a, "abc");
+    CHECK_EQ(iora_read(b, data, (size_t)INT_MAX + 1), 3);
+    CHECK_STR(data, "abc");
+    close_both_streams(a, b);
 }
 
 static int

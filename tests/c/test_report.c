@@ -70,7 +70,11 @@ IORA_ASYNC(has_a_child_that_sleeps, iora_task *);
 
 TEST(report, dump_of_a_loop_without_tasks_is_empty)
 {
+    iora_loop *const loop = test_loop();
+
     CHECK_STR(dump(), "");
+    CHECK_EQ(iora_run_in(loop, sleeps, iora_ns(0)), 0);
+    CHECK_STR(dump(), ""); /* nor when it has had some */
 }
 
 /* Owners before what they own, two blanks deeper; who, from where, what for, since when. */

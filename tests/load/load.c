@@ -203,18 +203,22 @@ figure(const char *name, const char *format, ...)
     fflush(stdout);
 }
 
-/* True if it is so; else it is told. */
+static int failures; /* of the part */
+
+/* True if it is so; else it is told, and counts. */
 static bool
 holds(bool condition, const char *what)
 {
-    if (!condition)
-        printf("FAILED  %s\n", what);
-    return condition;
+    if (condition)
+        return true;
+    printf("FAILED  %s\n", what);
+    failures++;
+    return false;
 }
 
 /* ---- hold ---------------------------------------------------------------------------------------------------- */
 
-static bool
+static void
 measure_idle(const struct process *server, const struct process *clients)
 {
     int64_t server_ran_ns, clients_ran_ns;
@@ -229,10 +233,10 @@ measure_idle(const struct process *server, const struct process *clients)
            plan.idle);
     figure("processor time of the idle clients", "%.3f ms in %.0f s", (double)clients_ran_ns / 1e6,
            plan.idle);
-    return holds(server_ran_ns == 0 && clients_ran_ns == 0, "idle connections take no time");
+    (void)holds(server_ran_ns == 0 && clients_ran_ns == 0, "idle connections take no time");
 }
 
-static bool
+static void
 check_held(const struct process *server, const struct process *clients)
 {
     const struct figures *const told = clients->figures;
@@ -242,36 +246,39 @@ check_held(const struct process *server, const struct process *clients)
     figure("half of the answers within", "%.0f us", told->p50_us);
     figure("99 % of the answers within", "%.0f us", told->p99_us);
     figure("the slowest answer", "%.1f ms", told->most_us / 1000);
-    return holds(told->messages > 0 && told->wrong == 0, "every message comes back as it was") &
-           holds(server->figures->connections == plan.connections, "the server held them all") &
-           holds(server->figures->bytes == told->bytes, "the server saw every byte once");
+    (void)holds(told->messages > 0 && told->wrong == 0, "every message comes back as it was");
+    (void)holds(server->figures->connections == plan.connections, "the server held them all");
+    (void)holds(server->figures->bytes == told->bytes, "the server saw every byte once");
 }
 
-static bool
+static void
+measure_held(const struct process *server, const struct process *clients, long before_kb)
+{
+    figure("connections", "%d", clients->figures->connections);
+    figure("seconds to connect", "%.1f", clients->figures->seconds);
+    if (!holds(is_done(clients, plan.seconds), "the clients have all their answers"))
+        return;
+    figure("seconds held", "%.0f", plan.seconds);
+    figure("the server's memory for a connection", "%.1f KiB",
+           (double)(resident_kb(server) - before_kb) / plan.connections);
+    check_held(server, clients);
+    measure_idle(server, clients);
+}
+
+static void
 test_hold(void)
 {
     struct process server = start("the server", load_serve, (struct ports){0, 0}), clients;
-    long before_kb;
-    bool well;
 
-    if (!(well = is_done(&server, 0)))
-        goto end_server;
-    before_kb = resident_kb(&server);
-    clients = start("the clients", load_hold, (struct ports){server.figures->port, 0});
-    if (!(well = is_done(&clients, 0)))
-        goto end_clients;
-    figure("connections", "%d", clients.figures->connections);
-    figure("seconds to connect", "%.1f", clients.figures->seconds);
-    if (!(well = is_done(&clients, plan.seconds)))
-        goto end_clients;
-    figure("seconds held", "%.0f", plan.seconds);
-    figure("the server's memory for a connection", "%.1f KiB",
-           (double)(resident_kb(&server) - before_kb) / plan.connections);
-    well = check_held(&server, &clients) & measure_idle(&server, &clients);
-end_clients:
-    well &= holds(end(&clients), "the clients");
-end_server:
-    return well & holds(end(&server), "the server");
+    if (holds(is_done(&server, 0), "the server listens")) {
+        const long before_kb = resident_kb(&server);
+
+        clients = start("the clients", load_hold, (struct ports){server.figures->port, 0});
+        if (holds(is_done(&clients, 0), "the clients are connected"))
+            measure_held(&server, &clients, before_kb);
+        (void)holds(end(&clients), "the clients end well");
+    }
+    (void)holds(end(&server), "the server ends well");
 }
 
 /* ---- slow ---------------------------------------------------------------------------------------------------- */
@@ -354,7 +361,7 @@ measure_rounds(struct contest *contest)
     return true;
 }
 
-static bool
+static void
 judge_speed(const struct contest *contest)
 {
     static double wall[ROUNDS_MAX], server[ROUNDS_MAX], alone[ROUNDS_MAX], beside[ROUNDS_MAX];
@@ -375,41 +382,44 @@ judge_speed(const struct contest *contest)
            percentile(wall, 25), quarter);
     figure("the same by the server's processor time", "%.1f %% (half of them: %.1f to %.1f %%)",
            share, percentile(server, 25), percentile(server, 75));
-    return holds(share >= plan.share && quarter >= plan.share, "the fast ones keep their speed");
+    (void)holds(share >= plan.share && quarter >= plan.share, "the fast ones keep their speed");
 }
 
-static bool
+static void
 judge(const struct contest *contest)
 {
     const struct figures *const fast = contest->fast.figures, *const slow = contest->slow.figures;
 
     figure("slow and fast peers", "%d and %d", plan.slow, plan.fast);
     figure("bytes that the slow ones got back", "%" PRIu64, slow->messages);
-    return judge_speed(contest) &
-           holds(fast->wrong == 0 && slow->wrong == 0, "every message comes back as it was") &
-           holds(slow->connections == plan.slow, "the slow ones are all there");
+    judge_speed(contest);
+    (void)holds(fast->wrong == 0 && slow->wrong == 0, "every message comes back as it was");
+    (void)holds(slow->connections == plan.slow, "the slow ones are all there");
 }
 
-static bool
+static void
 test_slow(void)
 {
     static struct contest contest;
-    struct ports ports = {0};
-    bool well;
+    struct ports ports = {0, 0};
 
     contest.beside_server = start("the server", load_serve, ports);
     contest.alone_server = start("the other server", load_serve, ports);
-    well = is_done(&contest.beside_server, 0) && is_done(&contest.alone_server, 0);
-    ports.beside = contest.beside_server.figures->port;
-    ports.alone = contest.alone_server.figures->port;
-    contest.slow = start("the slow clients", load_be_slow, ports);
-    contest.fast = start("the fast clients", load_be_fast, ports);
-    well = well && is_done(&contest.slow, 0) && is_done(&contest.fast, 0);
-    well = well && measure_rounds(&contest) && judge(&contest);
-    well &= holds(end(&contest.fast), "the fast clients");
-    well &= holds(end(&contest.slow), "the slow clients");
-    return well & holds(end(&contest.beside_server), "the server") &
-           holds(end(&contest.alone_server), "the other server");
+    if (holds(is_done(&contest.beside_server, 0) && is_done(&contest.alone_server, 0),
+              "the servers listen")) {
+        ports.beside = contest.beside_server.figures->port;
+        ports.alone = contest.alone_server.figures->port;
+        contest.slow = start("the slow clients", load_be_slow, ports);
+        contest.fast = start("the fast clients", load_be_fast, ports);
+        if (holds(is_done(&contest.slow, 0) && is_done(&contest.fast, 0),
+                  "the clients are connected") &&
+            measure_rounds(&contest))
+            judge(&contest);
+        (void)holds(end(&contest.fast), "the fast clients end well");
+        (void)holds(end(&contest.slow), "the slow clients end well");
+    }
+    (void)holds(end(&contest.beside_server), "the server ends well");
+    (void)holds(end(&contest.alone_server), "the other server ends well");
 }
 
 /* ---- the command --------------------------------------------------------------------------------------------- */
@@ -508,10 +518,10 @@ main(int argc, char **argv)
     for (int i = 0; i < 2; i++) {
         if (!parts[i] && (parts[0] || parts[1]))
             continue;
-        if ((i == 0 ? test_hold : test_slow)())
-            passed++;
-        else
-            failed++;
+        failures = 0;
+        (i == 0 ? test_hold : test_slow)();
+        passed += failures == 0;
+        failed += failures > 0;
     }
     printf("%d passed, %d failed\n", passed, failed);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

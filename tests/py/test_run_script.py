@@ -46,6 +46,7 @@ def test_wrong_usage_is_told_with_status_2(root, run, words):
     (["faults", "--asan"], ["gcc", "meson"]),
     (["prove"], ["python3"]),
     (["fuzz"], ["gcc", "meson", "clang"]),
+    (["coverage"], ["gcc", "meson", "clang", "llvm"]),
     (["load"], ["gcc", "meson"]),
     (["bench"], ["gcc", "meson", "golang-go", "libst-dev", "libboost-fiber-dev"]),
     (["bench", "net"], ["gcc", "meson", "golang-go", "libuv1-dev", "libevent-dev", "wrk", "strace"]),
