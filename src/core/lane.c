@@ -22,7 +22,8 @@
  * A read or write that cannot be waited for is done by a job that is made around it (a *file job*). The op is
  * pending without being in any list; who cancels it looks for its job.
  *
- * In a forked child no thread is left. Ops are forgotten (core/loop.c); the pools stay as they are.
+ * In a forked child no thread is left. Ops are forgotten (core/loop.c), with the reference that a thread had to the
+ * mailbox; unless the job had come to its end, for then the thread may have given it back before.
  */
 #include "core/lane.h"
 
@@ -110,6 +111,21 @@ iora__lane_pending(const iora_loop *loop)
     return loop->lane != NULL ? loop->lane->pending : 0;
 }
 
+/* In a forked child. */
+static void
+forget_thread(const struct iora__op *job_op)
+{
+    if (job_op->_detail == UNDECIDED)
+        iora__mailbox_release(job_op->_base);
+}
+
+void
+iora__lane_forget(const struct iora__op *op)
+{
+    if (op->_kind == IORA__OP_WORK)
+        forget_thread(op);
+}
+
 /* What is still pending belongs to tasks that could not be ended, and works on memory that goes with them: what
  * it needs of ours stays. */
 void
@@ -120,8 +136,12 @@ iora__lane_free(iora_loop *loop)
 
     if (lane == NULL || (lane->pending > 0 && !iora__loop_is_forked(loop)))
         return;
-    while ((link = iora__list_pop(&lane->files)) != NULL)
-        iora__free(iora__container_of(link, struct file_job, in_lane));
+    while ((link = iora__list_pop(&lane->files)) != NULL) { /* in a forked child */
+        struct file_job *const file = iora__container_of(link, struct file_job, in_lane);
+
+        forget_thread(&file->job.op);
+        iora__free(file);
+    }
     (void)iora_pool_free(lane->pool);
     (void)iora_pool_free(lane->names);
     iora__free(lane);

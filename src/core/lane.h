@@ -37,6 +37,9 @@ void iora__lane_spin(iora_loop *loop);
 /* How many jobs are pending. */
 size_t iora__lane_pending(const iora_loop *loop);
 
+/* In a forked child: the thread that has the op will not return it. */
+void iora__lane_forget(const struct iora__op *op);
+
 void iora__lane_free(iora_loop *loop);
 
 #endif

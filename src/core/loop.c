@@ -155,7 +155,7 @@ iora_loop_new(const iora_loop_options *options, iora_loop **out)
 
     if (options == NULL)
         options = &defaults;
-    if (out == NULL || (rc = check_options(options)) < 0)
+    if (out == NULL || check_options(options) < 0)
         return -EINVAL;
     if ((loop = iora__zalloc(sizeof *loop)) == NULL)
         return -ENOMEM;
@@ -282,7 +282,9 @@ iora__op_submit(iora_loop *loop, struct iora__op *op)
 static int
 forget(struct iora__op *op)
 {
-    if (op->_state != IORA__OP_IN_THREAD)
+    if (op->_state == IORA__OP_IN_THREAD)
+        iora__lane_forget(op);
+    else
         iora__list_discard(&op->_link);
     op->_state = IORA__OP_IDLE;
     op->_res = -ECANCELED;

@@ -117,7 +117,7 @@ iora_open_connection(const char *host, uint16_t port, const iora_connect_options
 
     if (options == NULL)
         options = &defaults;
-    if (host == NULL || (rc = check_options(options)) < 0)
+    if (host == NULL || check_options(options) < 0)
         return -EINVAL;
     hints.ai_family = options->family;
     (void)snprintf(service, sizeof service, "%u", (unsigned)port);

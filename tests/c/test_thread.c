@@ -925,6 +925,38 @@ TEST_REAL(thread, a_forked_child_may_free_a_loop_with_jobs)
     CHECK(iora_loop_run_once(test_loop(), iora_ns(0)) >= 0);
 }
 
+static long allocations_before;
+
+static void
+free_all_and_count(void)
+{
+    free_all_of_the_parents();
+    CHECK_EQ(iora__seam_read().alive, allocations_before);
+}
+
+/* The pool and its threads' records stayed, and the mailbox with its descriptor, to which the job's thread had a
+ * reference. */
+TEST_REAL(thread, a_forked_child_kept_what_threads_of_its_parent_had)
+{
+    iora_handle handle = {0};
+    struct child child;
+
+    allocations_before = iora__seam_read().alive;
+    forked_pool = make_pool(1, 0);
+    make_gate(&stuck, 0);
+    CHECK_EQ(iora_call_soon(test_loop(), &handle, spawn_stuck, NULL), 0);
+    CHECK(iora_loop_run_once(test_loop(), iora_ns(0)) >= 0);
+    wait_sem(&stuck.begun);
+    test_expect_log(); /* that its tasks would not end */
+    child = child_run(free_all_and_count);
+    child_check_ok(&child);
+    CHECK_EQ(iora_pool_free(forked_pool), 0);
+    open_gate(&stuck);
+    while (ops_pending() > 0)
+        CHECK(iora_loop_run_once(test_loop(), iora_ms(100)) >= 0);
+    CHECK(iora_loop_run_once(test_loop(), iora_ns(0)) >= 0);
+}
+
 /* ---- files ------------------------------------------------------------------------------------------------ */
 
 struct file_op {
