@@ -246,6 +246,8 @@ def page(all_suites, all_scenarios):
               "ends as on stock.", ""]
     for suite in all_suites:
         lines += [f"### {suite.suite.name}", ""]
+        if suite.suite.left_out:
+            lines.append(f"- left out: {suite.suite.left_out}")
         reasons = {mode: Counter(suite.wanting[mode].values()) for mode in OURS}
         for reason in sorted(set(reasons[LOOP]) | set(reasons[ALL])):
             in_modes = ", ".join(f"{reasons[mode][reason]} in mode {mode}" for mode in OURS)

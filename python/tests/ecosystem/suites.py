@@ -28,6 +28,7 @@ class Suite:
     tests: tuple  # what pytest is given
     options: tuple = ()
     from_debian: bool = False
+    left_out: str = ""  # what the options leave out, and why
     known: dict = dataclasses.field(default_factory=dict)  # a pattern of tests that differ: the reason
 
     @property
@@ -39,16 +40,16 @@ class Suite:
 
 
 SUITES = [
-    Suite("anyio", ("tests",), options=("-k", "not trio and not uvloop")),
+    Suite("anyio", ("tests",), options=("-k", "not trio and not uvloop"), left_out="what runs on trio and uvloop"),
     Suite("websockets", ("tests/asyncio", "tests/legacy"), from_debian=True, known={
         "*::test_local_address": BASE_TRANSPORT,
         "*::test_remote_address": BASE_TRANSPORT,
         "*::test_explicit_socket": SUBCLASS}),
-    # Each of uvicorn's tests of TLS waits a minute for a server that has said that it cannot start.
-    Suite("uvicorn", ("tests",), options=("--ignore=tests/benchmarks", "--ignore=tests/test_ssl.py"), known={
+    Suite("uvicorn", ("tests",), options=("--ignore=tests/benchmarks", "--ignore=tests/test_ssl.py"), left_out=
+          "benchmarks, and tests/test_ssl.py, where each test waits for a server that cannot start without TLS", known={
         "tests/test_auto_detection.py::test_loop_auto": CLASS_NAME,
         "tests/test_config.py::test_get_loop_factory[[]asyncio-*": CLASS_NAME}),
-    Suite("starlette", ("tests",), options=("-k", "not trio")),
+    Suite("starlette", ("tests",), options=("-k", "not trio"), left_out="what runs on trio"),
 ]
 
 
