@@ -1212,6 +1212,7 @@ TEST_REAL(loop, polls_after_61_callbacks)
 TEST_REAL(loop, polls_after_61_callbacks_in_debug_mode_too)
 {
     test_options()->debug = true;
+    test_expect_log(); /* a busy machine may leave one of them for long */
     CHECK(runs_before_a_poll(0) <= 62);
 }
 
@@ -1223,6 +1224,7 @@ TEST_REAL(loop, polls_when_callbacks_have_taken_long)
 TEST_REAL(loop, polls_when_callbacks_have_taken_long_in_debug_mode_too)
 {
     test_options()->debug = true;
+    test_expect_log(); /* a busy machine may leave one of them for long */
     CHECK(runs_before_a_poll(100) <= 10);
 }
 
