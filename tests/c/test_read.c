@@ -901,6 +901,8 @@ TEST_TASK_EVERYWHERE(read, of_more_than_an_int_says_gives_what_is_there)
     CHECK_STR(data, "abc");
     close_both_streams(a, b);
 }
+TEST_EXEMPT(read, of_more_than_an_int_says_gives_what_is_there, TEST_STINGY,
+            "of how much one read gives")
 
 static int
 model_main(void)
