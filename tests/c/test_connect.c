@@ -80,6 +80,9 @@ TEST_TASK_EVERYWHERE(connect, checks_its_options)
     iora_stream *stream;
 
     CHECK_EQ(iora_open_connection(NULL, 1, NULL, &stream), -EINVAL);
+    options.size--; /* of another version of this library */
+    CHECK_EQ(iora_open_connection("127.0.0.1", 1, &options, &stream), -EINVAL);
+    options.size++;
     options.family = AF_UNIX;
     CHECK_EQ(iora_open_connection("127.0.0.1", 1, &options, &stream), -EINVAL);
     options.family = 0;

@@ -1122,6 +1122,27 @@ TEST_EVERYWHERE(listen, where_somebody_listens_fails)
     close_ends(fds);
 }
 
+TEST_EVERYWHERE(listen, where_the_port_is_shared_is_allowed)
+{
+    struct sockaddr_in address = loopback(0);
+    socklen_t length = sizeof address;
+    const int one = 1;
+    int fds[2];
+
+    for (int i = 0; i < 2; i++) {
+        fds[i] = make_socket(AF_INET);
+        CHECK_EQ(sockets()->set_option(backend_state(), fds[i], SOL_SOCKET, SO_REUSEPORT, &one,
+                                       sizeof one),
+                 0);
+        CHECK_EQ(sockets()->bind(backend_state(), fds[i], (struct sockaddr *)&address, length), 0);
+        CHECK_EQ(
+            sockets()->name(backend_state(), fds[i], false, (struct sockaddr *)&address, &length),
+            0);
+        CHECK_EQ(sockets()->listen(backend_state(), fds[i], 1), 0);
+    }
+    close_ends(fds);
+}
+
 static void
 name_a_path(char path[108], const char *text)
 {
@@ -1388,6 +1409,20 @@ TEST_EVERYWHERE(socket_option, tells_what_a_socket_is)
     CHECK_EQ(get_int_option(listener, SO_ACCEPTCONN), 1);
     close_fd(fd);
     close_fd(listener);
+}
+
+TEST_EVERYWHERE(socket_option, says_how_long_its_value_is)
+{
+    const int fd = make_socket(AF_INET);
+    int values[4] = {-1, -1, -1, -1};
+    socklen_t length = sizeof values;
+
+    CHECK_EQ(
+        sockets()->get_option(backend_state(), fd, SOL_SOCKET, SO_REUSEADDR, values, &length), 0);
+    CHECK_EQ(length, sizeof values[0]);
+    CHECK_EQ(values[0], 0);
+    CHECK_EQ(values[1], -1);
+    close_fd(fd);
 }
 
 TEST_EVERYWHERE(socket_option, without_a_value_is_refused)

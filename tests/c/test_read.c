@@ -191,11 +191,11 @@ TEST_TASK_EVERYWHERE(read, of_more_than_the_limit_says_how_much_it_had_when_it_w
     make_pair(&a, &b);
     writer = iora_go(write_all, a, (const char *)sent, (size_t)SENT);
     CHECK_EQ(iora_wait_for(iora_read_exactly(b, got, N), iora_ms(30)), -ETIMEDOUT);
-    CHECK_EQ(iora_await(writer), 0);
     count = iora_read_count(b);
     CHECK(count <= SENT);
     check_run(1, 0, got, count);
     take_run(b, 1, count, SENT - count);
+    CHECK_EQ(iora_await(writer), 0); /* bytes that are sent one by one may not all have found room before */
     close_both_streams(a, b);
     free(sent);
     free(got);
@@ -901,6 +901,8 @@ TEST_TASK_EVERYWHERE(read, of_more_than_an_int_says_gives_what_is_there)
     CHECK_STR(data, "abc");
     close_both_streams(a, b);
 }
+TEST_EXEMPT(read, of_more_than_an_int_says_gives_what_is_there, TEST_STINGY,
+            "of how much one read gives")
 
 static int
 model_main(void)

@@ -345,6 +345,7 @@ TEST_TASK_EVERYWHERE(server, of_no_family_is_refused)
 
     options.family = AF_UNIX;
     CHECK_EQ(iora_start_server("127.0.0.1", 0, echo, NULL, &options, &server), -EINVAL);
+    CHECK_EQ(iora_start_unix_server("@none", echo, NULL, &options, &server), -EINVAL);
     options.family = AF_INET;
     options.size = 1;
     CHECK_EQ(iora_start_server("127.0.0.1", 0, echo, NULL, &options, &server), -EINVAL);

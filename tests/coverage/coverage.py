@@ -221,7 +221,7 @@ def judge(summaries, left):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=Path)
-    parser.add_argument("--every", type=int, default=3, help="only one point in so many of the fault sweeps (3)")
+    parser.add_argument("--every", type=int, default=1, help="only one point in so many of the fault sweeps (1)")
     parser.add_argument("--page", type=Path)
     parser.add_argument("--only-report", action="store_true", help="of what was counted the last time")
     arguments = parser.parse_args()
