@@ -12,6 +12,13 @@
 #define iora__container_of(pointer, type, member)                                                  \
     ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
 
+/* What is so though it cannot be seen from here: told the analyzers (tests/analyze), and nobody else. */
+#if defined(IORA_ANALYZE)
+#define IORA__KNOWN(condition) ((condition) ? (void)0 : __builtin_trap())
+#else
+#define IORA__KNOWN(condition) ((void)sizeof(condition))
+#endif
+
 static inline void
 iora__list_init(struct iora__link *head)
 {

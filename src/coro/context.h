@@ -28,6 +28,11 @@
 #define IORA__ASAN 1
 #endif
 #endif
+#if defined(__has_feature)
+#if __has_feature(memory_sanitizer)
+#define IORA__MSAN 1
+#endif
+#endif
 #if defined(__SANITIZE_THREAD__)
 #define IORA__TSAN 1
 #elif defined(__has_feature)
@@ -37,7 +42,7 @@
 #endif
 
 /* Whether a switch must be a call with something to do on both sides of it. */
-#if defined(IORA__ASAN) || defined(IORA__TSAN) || defined(IORA_UCONTEXT)
+#if defined(IORA__ASAN) || defined(IORA__MSAN) || defined(IORA__TSAN) || defined(IORA_UCONTEXT)
 #define IORA__SWITCH_IS_CALL 1
 #else
 #define IORA__SWITCH_IS_CALL 0

@@ -35,6 +35,17 @@ enum { NO_ADVICE = -1 };
             return injected;                                                                       \
     } while (0)
 
+/* What the kernel has written by a call that MemorySanitizer does not know. */
+#if defined(__has_feature)
+#if __has_feature(memory_sanitizer)
+#include <sanitizer/msan_interface.h>
+#define WRITTEN(data, size) __msan_unpoison((data), (size))
+#endif
+#endif
+#if !defined(WRITTEN)
+#define WRITTEN(data, size) ((void)(data), (void)(size))
+#endif
+
 static int
 result(int rc)
 {
@@ -77,9 +88,13 @@ static int
 epoll_wait_ns(int epoll, struct epoll_event *events, int max, int64_t timeout_ns)
 {
     const struct timespec timeout = timespec_of(timeout_ns);
+    int rc;
 
     SEAM(IORA__CALL_EPOLL_WAIT);
-    return result(epoll_pwait2(epoll, events, max, timeout_ns < 0 ? NULL : &timeout, NULL));
+    rc = result(epoll_pwait2(epoll, events, max, timeout_ns < 0 ? NULL : &timeout, NULL));
+    if (rc > 0)
+        WRITTEN(events, (size_t)rc * sizeof *events);
+    return rc;
 }
 
 int
@@ -282,8 +297,13 @@ nowait_result(int fd, int not_for_that, int rc)
 static int
 read_without_waiting(int fd, const struct iovec *piece)
 {
+    int rc;
+
     SEAM(IORA__CALL_PREADV2);
-    return result((int)preadv2(fd, piece, 1, -1, RWF_NOWAIT));
+    rc = result((int)preadv2(fd, piece, 1, -1, RWF_NOWAIT));
+    if (rc > 0)
+        WRITTEN(piece->iov_base, (size_t)rc);
+    return rc;
 }
 
 static int

@@ -74,7 +74,7 @@ deliver(struct iora__task *task)
 }
 
 int
-iora__enter_slowly(struct iora__task *task)
+iora__look_at_scope(struct iora__task *task)
 {
     if (task == NULL)
         return iora__running != NULL ? IORA_E_NO_TASK : IORA_E_NO_LOOP;

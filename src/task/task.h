@@ -143,7 +143,16 @@ iora__self(void)
 
 /* The slow way into an operation: no task, a cancelled scope, or the budget used up (others run first).
  * 0: go on. */
-int iora__enter_slowly(struct iora__task *task);
+int iora__look_at_scope(struct iora__task *task);
+
+static inline int
+iora__enter_slowly(struct iora__task *task)
+{
+    const int rc = iora__look_at_scope(task);
+
+    IORA__KNOWN(rc < 0 || task != NULL);
+    return rc;
+}
 
 /* Whether the task may go on with an operation as it stands. */
 static inline bool
@@ -220,6 +229,7 @@ iora__waitq_remove(struct iora__waiter *waiter)
 {
     struct iora__waitq *const queue = waiter->_queue;
 
+    IORA__KNOWN(queue != NULL);
     if (waiter->_prev != NULL)
         waiter->_prev->_next = waiter->_next;
     else
@@ -238,6 +248,7 @@ iora__waiter_grant(struct iora__waiter *waiter, int rc)
 {
     const struct iora__wait_class *const class = waiter->_class;
 
+    IORA__KNOWN(class != NULL); /* it waits */
     if (waiter->_queue != NULL)
         iora__waitq_remove(waiter);
     if (class->granted != NULL) {

@@ -242,6 +242,9 @@ test_under_sanitizer(void)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     return true;
+#elif defined(__has_feature)
+    return __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) ||
+           __has_feature(thread_sanitizer);
 #else
     return false;
 #endif
