@@ -4,6 +4,7 @@ import asyncio
 import gc
 import socket
 import unittest.mock
+from collections import deque
 
 import pytest
 
@@ -250,6 +251,29 @@ def test_a_connection_whose_writer_nobody_keeps_is_as_the_versions_own():
 
 
 # ---- how ours keep their bytes ---------------------------------------------------------------------------------
+
+def test_a_stream_has_no_deque_of_those_who_drain_until_somebody_does(run):
+    async def main():
+        ours, theirs = socket.socketpair()
+        with theirs:
+            _, writer = await iora.open_connection(sock=ours)
+            protocol = writer.transport.get_protocol()
+            assert not [held for held in gc.get_referents(protocol) if isinstance(held, deque)]
+            protocol.pause_writing()
+            draining = asyncio.ensure_future(writer.drain())
+            await asyncio.sleep(0)
+            assert len(protocol._drain_waiters) == 1
+            protocol.resume_writing()
+            await draining
+            assert protocol._drain_waiters == deque()
+            protocol._drain_waiters = waiters = deque([1])
+            assert protocol._drain_waiters is waiters
+            waiters.clear()
+            writer.close()
+            await writer.wait_closed()
+
+    run(main())
+
 
 def test_a_line_that_came_alone_is_the_object_that_came(run):
     async def main():
