@@ -52,4 +52,17 @@ iora__weakly_referenced(PyObject *reference)
 #endif
 }
 
+/* What is set came while another was handled, which is its context. Steals that. */
+static inline void
+iora__chain_exception(PyObject *earlier)
+{
+    PyObject *const later = iora__take_exception();
+
+    if (later == earlier)
+        Py_DECREF(earlier);
+    else
+        PyException_SetContext(later, earlier);
+    iora__raise_exception(later);
+}
+
 #endif

@@ -64,6 +64,13 @@ iora__loop_push(LoopObject *loop, HandleObject *handle)
 }
 
 void
+iora__loop_push_promised(LoopObject *loop, HandleObject *handle)
+{
+    iora__ring_put(&loop->ready, (PyObject *)handle);
+    handle->flags |= IORA__QUEUED;
+}
+
+void
 iora__loop_keep_exception(LoopObject *loop)
 {
     PyObject *const exception = iora__take_exception();

@@ -89,6 +89,9 @@ iora__loop_is_plain(LoopObject *loop)
 /* Make a handle ready; steals the reference. */
 int iora__loop_push(LoopObject *loop, HandleObject *handle);
 
+/* The same for a handle that has a promise of the ring's. Steals the reference. */
+void iora__loop_push_promised(LoopObject *loop, HandleObject *handle);
+
 /* A timer that is to come no more: the loop's reference goes. */
 void iora__loop_drop_timer(LoopObject *loop, TimerObject *timer);
 

@@ -4,12 +4,14 @@
 enum { FIRST_CAPACITY = 64 };
 
 int
-iora__ring_grow(struct ring *ring)
+iora__ring_grow(struct ring *ring, size_t n)
 {
-    const size_t capacity = ring->capacity == 0 ? FIRST_CAPACITY : ring->capacity * 2;
-    PyObject **const slots = PyMem_New(PyObject *, capacity);
+    size_t capacity = ring->capacity == 0 ? FIRST_CAPACITY : ring->capacity * 2;
+    PyObject **slots;
 
-    if (slots == NULL) {
+    while (capacity < ring->count + ring->promised + n) /* it was cleared meanwhile */
+        capacity *= 2;
+    if ((slots = PyMem_New(PyObject *, capacity)) == NULL) {
         PyErr_NoMemory();
         return -1;
     }
@@ -28,5 +30,6 @@ iora__ring_clear(struct ring *ring)
     while (ring->count > 0)
         Py_XDECREF(iora__ring_pop(ring));
     PyMem_Free(ring->slots);
-    *ring = (struct ring){0};
+    ring->slots = NULL;
+    ring->capacity = ring->first = 0;
 }

@@ -191,8 +191,8 @@ run_due(struct iora__ready *ready)
     TimerObject *const timer = iora__container_of(ready, TimerObject, ready);
 
     iora__list_remove(&timer->in_loop);
-    if (iora__loop_push(timer->handle.loop, &timer->handle) < 0)
-        PyErr_WriteUnraisable((PyObject *)timer);
+    iora__ring_release(&timer->handle.loop->ready);
+    iora__loop_push_promised(timer->handle.loop, &timer->handle);
 }
 
 static PyObject *
@@ -203,6 +203,10 @@ schedule(LoopObject *loop, double when, PyObject *const *args, Py_ssize_t n, PyO
 
     if (timer == NULL)
         return NULL;
+    if (iora__ring_promise(&loop->ready) < 0) {
+        Py_DECREF(timer);
+        return NULL;
+    }
     timer->timer._fire = become_ready;
     timer->ready._run = run_due;
     iora__list_push_tail(&loop->timers, &timer->in_loop);
@@ -217,6 +221,7 @@ iora__loop_drop_timer(LoopObject *loop, TimerObject *timer)
     if (!iora__link_is_linked(&timer->in_loop))
         return;
     iora__list_remove(&timer->in_loop);
+    iora__ring_release(&loop->ready);
     iora__loop_timer_clear(loop->core, &timer->timer);
     iora__list_discard(&timer->ready._link);
     Py_DECREF(timer);

@@ -1,7 +1,8 @@
 /* ext/watch.c -- add_reader, add_writer, and what removes them.
  *
  * One *watch* for each descriptor that has a reader or a writer, in the loop's table of descriptors. It is a watcher of
- * the core's, which never changes the descriptor; its callback makes the handle ready, unless it already is.
+ * the core's, which never changes the descriptor; its callback makes the handle ready, unless it already is. Each side
+ * that is watched has a promise of the ring's for that.
  * A side that the kernel ends with an error has its handle called once more, which then finds the error.
  *
  * An object that was closed while it was watched has no descriptor any more, and can be removed all the same: the
@@ -27,8 +28,7 @@ push_handle(const struct watch *watch, int side)
 
     if (handle == NULL || handle->flags & IORA__QUEUED)
         return;
-    if (iora__loop_push(watch->loop, (HandleObject *)Py_NewRef((PyObject *)handle)) < 0)
-        PyErr_WriteUnraisable((PyObject *)handle);
+    iora__loop_push_promised(watch->loop, (HandleObject *)Py_NewRef((PyObject *)handle));
 }
 
 static void
@@ -157,19 +157,23 @@ add(LoopObject *loop, PyObject *const *args, Py_ssize_t n, int side)
     if ((watch = get_watch(loop, fd)) == NULL)
         goto fail_handle;
     if ((rc = set_side(watch, side, true)) < 0) {
-        if (watch->handles[READER] == NULL && watch->handles[WRITER] == NULL)
-            free_watch(loop, fd);
         (void)iora__raise(rc);
-        goto fail_handle;
+        goto fail_watch;
     }
     if (!PyLong_Check(args[0])) {
         file_before = watch->file;
         watch->file = Py_NewRef(args[0]);
     }
     before = watch->handles[side];
+    if (iora__ring_promise(&loop->ready) < 0) {
+        if (before == NULL)
+            (void)set_side(watch, side, false);
+        goto fail_watch;
+    }
     watch->handles[side] = (HandleObject *)Py_NewRef((PyObject *)handle);
     Py_XDECREF(file_before); /* who may do anything: the watch may be gone */
     if (before != NULL) {
+        iora__ring_release(&loop->ready); /* it may be in the ring still: so it had one of its own */
         rc = iora__handle_cancel(before);
         Py_DECREF(before);
         if (rc < 0)
@@ -177,6 +181,9 @@ add(LoopObject *loop, PyObject *const *args, Py_ssize_t n, int side)
     }
     return (PyObject *)handle;
 
+fail_watch:
+    if (watch->handles[READER] == NULL && watch->handles[WRITER] == NULL)
+        free_watch(loop, fd);
 fail_handle:
     Py_DECREF(handle);
     return NULL;
@@ -201,6 +208,7 @@ remove_side(LoopObject *loop, PyObject *object, int side)
         (handle = watch->handles[side]) == NULL)
         Py_RETURN_FALSE;
     watch->handles[side] = NULL;
+    iora__ring_release(&loop->ready);
     if (watch->handles[!side] == NULL)
         free_watch(loop, fd);
     else
@@ -241,11 +249,15 @@ iora__loop_drop_watches(LoopObject *loop)
         if (loop->descriptors[fd].watch == NULL)
             continue;
 
-        HandleObject *const reader = loop->descriptors[fd].watch->handles[READER];
-        HandleObject *const writer = loop->descriptors[fd].watch->handles[WRITER];
+        HandleObject *const handles[] = {loop->descriptors[fd].watch->handles[READER],
+                                         loop->descriptors[fd].watch->handles[WRITER]};
         free_watch(loop, (int)fd);
-        Py_XDECREF(reader);
-        Py_XDECREF(writer);
+        for (int side = READER; side <= WRITER; side++) {
+            if (handles[side] == NULL)
+                continue;
+            iora__ring_release(&loop->ready);
+            Py_DECREF(handles[side]);
+        }
     }
     PyMem_Free(loop->descriptors);
     loop->descriptors = NULL;

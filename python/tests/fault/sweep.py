@@ -2,7 +2,8 @@
 of its own, forked when the scenario has run and caches are warm.
 
 However it went: the scenario ended well or with MemoryError; nothing reported a SystemError; the loop still works and
-closes; nothing of ours lives on, no descriptor and no thread. A process that dies or waits for ever is a failure.
+closes; nothing of ours lives on, no descriptor and no thread, unless what failed was the interpreter's alone (ext/seam.c
+says why). A process that dies or waits for ever is a failure.
 
 A program whose exception handler is told that memory ran out cannot know whom a callback would have woken. So the
 handler here stops the loop. What hangs has not been told.
@@ -13,10 +14,10 @@ handler here stops the loop. What hangs has not been told.
 
 import argparse
 import asyncio
-import concurrent.futures
 import faulthandler
 import fnmatch
 import gc
+import logging
 import os
 import select
 import signal
@@ -36,54 +37,86 @@ MODES = {"once": False, "persistent": True}
 
 # ---- one run ------------------------------------------------------------------------------------------------------
 
+class Hangs(BaseException):
+    """Thrown into a loop that waits for ever."""
+
+
 class Run:
     """A scenario in a loop of its own, with what is to fail."""
 
     def __init__(self, scenario, index, persistent):
         self.scenario, self.index, self.persistent = scenario, index, persistent
         self.problems = []
-        self.was_told = False
+        self.seconds = 0
+        self.loop = None
+        self.was_told = self.is_over = self.hangs = False
 
     def on_error(self, loop, context):
+        _c._pause(True)
         exception = context.get("exception")
         self.see(exception, context["message"])
-        if is_about(exception, MemoryError):
+        if is_about(exception, MemoryError) and not self.is_over:
             self.was_told = True
-            loop.stop()
+            if loop.is_running():  # else the next run would end at once
+                loop.stop()
+        _c._pause(False)
+
+    def on_log(self, record):
+        """concurrent.futures tells its log alone that it could not wake a loop."""
+        exception = record.exc_info and record.exc_info[1]
+        self.on_error(self.loop, {"exception": exception, "message": record.msg})
 
     def on_unraisable(self, unraisable):
+        _c._pause(True)
         self.see(unraisable.exc_value, f"unraisable {unraisable.err_msg}")
+        _c._pause(False)
+
+    def on_alarm(self, number, frame):
+        """Every second. Whom the interpreter forgot to wake waits for ever, and need not be waited for."""
+        self.seconds += 1
+        if _c._disarm()[3] or self.seconds == PATIENCE:
+            self.hangs = True
+            raise Hangs
 
     def see(self, exception, where):
-        if is_about(exception, SystemError):
+        if is_about(exception, SystemError) and not is_the_interpreters(exception):
             self.problems.append(f"{where}: {text_of(exception)}")
 
     def go(self):
         """How many allocations there were, and whether one of them failed."""
         sys.unraisablehook = self.on_unraisable
+        logging.getLogger("concurrent.futures").handle = self.on_log
+        signal.signal(signal.SIGALRM, self.on_alarm)
         before = census()
         exception = None
         loop = None
+        signal.setitimer(signal.ITIMER_REAL, 1, 1)
         _c._arm(self.index, self.persistent)
         try:
-            loop = iora.new_event_loop()
+            self.loop = loop = iora.new_event_loop()
             loop.set_exception_handler(self.on_error)
             loop.run_until_complete(self.scenario(loop))
         except BaseException as caught:
             exception = caught
-        allocations, failures, _ = _c._disarm()
-        self.judge(exception)
+        allocations, failures, _, in_python = _c._disarm()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self.is_over = True
+        if self.hangs and not in_python:
+            self.problems.append("hangs")
+        elif not self.hangs:
+            self.judge(exception)
         exception = None
         if loop is not None:
             self.use(loop)
             loop.close()
-            loop = None
-        self.compare(before)
+            self.loop = loop = None
+        if not in_python:
+            self.compare(before)
         return allocations, failures
 
     def judge(self, exception):
         self.see(exception, "ended")
-        if exception is None or is_about(exception, MemoryError):
+        if exception is None or is_for_want_of_memory(exception) or is_the_interpreters(exception):
             return
         if self.was_told and str(exception) == "Event loop stopped before Future completed.":
             return
@@ -126,12 +159,28 @@ def is_ours(kind):
     return any(each.__module__ == "iora._c" for each in kind.__mro__) and not issubclass(kind, type)
 
 
+def is_for_want_of_memory(exception):
+    return is_about(exception, MemoryError) or "can't allocate lock" in str(exception)
+
+
 def is_about(exception, kind, seen=()):
     """Whether it is, was caused by, came while handling, or contains such an exception."""
     if exception is None or exception in seen:
         return False
     around = [exception.__cause__, exception.__context__, *getattr(exception, "exceptions", ())]
     return isinstance(exception, kind) or any(is_about(each, kind, (*seen, exception)) for each in around)
+
+
+def is_the_interpreters(exception):
+    """A SystemError that has nothing to do with us: it is about a function in Python, or came up in the library."""
+    if str(exception).startswith("<function "):
+        return True
+    trace = exception.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = trace.tb_frame.f_code.co_filename if trace is not None else ""
+    return isinstance(exception, SystemError) and not any(
+        name in where for name in ("iora", "asyncio", "scenarios"))
 
 
 def text_of(exception):
@@ -146,7 +195,6 @@ def in_a_child(scenario, index, persistent):
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        signal.alarm(PATIENCE)
         run = Run(scenario, index, persistent)
         _, failures = run.go()
         os.write(writing, f"{failures}\n".encode() + "\n".join(run.problems).encode()[:60_000])
@@ -157,11 +205,12 @@ def in_a_child(scenario, index, persistent):
 
 def outcome(pid, reading):
     with open(reading, "rb") as pipe:
+        if not select.select([pipe], [], [], 3 * PATIENCE)[0]:
+            os.kill(pid, signal.SIGKILL)
         told = pipe.read().decode()
     _, status = os.waitpid(pid, 0)
     if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        return 1, "hangs" if number == signal.SIGALRM else f"killed by {signal.Signals(number).name}"
+        return 1, f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
     if not told:
         return 1, f"ended with exit status {os.WEXITSTATUS(status)}"
     failures, _, problems = told.partition("\n")
