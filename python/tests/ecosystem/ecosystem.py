@@ -74,7 +74,7 @@ def run_suite(suite, folder, out, mode, tests=None, **more):
     else:
         (out / "tests").write_text("\n".join(tests))
         chosen = [f"@{out / 'tests'}"]
-    with tempfile.TemporaryDirectory() as temporary:
+    with suite.alone, tempfile.TemporaryDirectory() as temporary:
         run([sys.executable, "-m", "pytest", "-q", "-p", "ecosystem_watch", "-p", "no:cacheprovider",
              "--rootdir", folder, "--basetemp", f"{temporary}/base", "--tb", "short",
              # A watchdog of the interpreter's reads the stack of a thread that runs, and may crash by that.
