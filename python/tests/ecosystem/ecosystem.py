@@ -74,7 +74,7 @@ def run_suite(suite, folder, out, mode, tests=None, **more):
     else:
         (out / "tests").write_text("\n".join(tests))
         chosen = [f"@{out / 'tests'}"]
-    with tempfile.TemporaryDirectory() as temporary:
+    with suite.alone, tempfile.TemporaryDirectory() as temporary:
         run([sys.executable, "-m", "pytest", "-q", "-p", "ecosystem_watch", "-p", "no:cacheprovider",
              "--rootdir", folder, "--basetemp", f"{temporary}/base", "--tb", "short",
              # A watchdog of the interpreter's reads the stack of a thread that runs, and may crash by that.
@@ -130,6 +130,9 @@ class Suite:
         good += [test for test in tests if test not in left]
         return left
 
+    def differing(self, mode):
+        return sum(len(kind[mode]) for kind in (self.wanting, self.turns, self.apart, self.failed))
+
     def count(self, mode, outcome):
         counted = Counter(said for said, _ in self.outcomes[mode].values())[outcome]
         if mode != STOCK and outcome == "passed":
@@ -144,6 +147,8 @@ def tell_suite(suite):
         print(f"  {mode}: {suite.count(mode, 'passed')} pass, {len(suite.wanting[mode])} wanting, "
               f"{len(suite.turns[mode])} count turns, {len(suite.apart[mode])} apart, "
               f"{len(suite.failed[mode])} differ")
+        print(f"figure: {suite.suite.name}'s tests that end as on stock, mode {mode} = "
+              f"{len(suite.outcomes[STOCK]) - suite.differing(mode)} of {len(suite.outcomes[STOCK])}")
         for test in suite.unsteady[mode]:
             print(f"    as on stock when it ran again: {test}")
         for test in suite.turns[mode]:
@@ -200,6 +205,9 @@ def tell_scenario(scenario):
         return
     print(f"{name}: {len(scenario.said[STOCK])} scenes, " +
           ", ".join(f"{len(scenario.failed[mode])} differ on {mode}" for mode in OURS))
+    for mode in OURS:
+        print(f"figure: scenes {name.replace('_', ' ')} that say as on stock, mode {mode} = "
+              f"{len(scenario.said[STOCK]) - len(scenario.failed[mode])} of {len(scenario.said[STOCK])}")
     for mode in OURS:
         for scene in scenario.failed[mode]:
             print(f"  {scene}")

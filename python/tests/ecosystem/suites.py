@@ -4,6 +4,7 @@ A library is what the environment has of it, and its suite is that version's own
 the library's source distribution. That of websockets has none of its tests for asyncio; Debian's source package has.
 """
 
+import contextlib
 import dataclasses
 import fnmatch
 import importlib.metadata
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 DEBIAN_RELEASE = "trixie"  # whose websockets has the version that the environment is made with
@@ -28,6 +30,7 @@ class Suite:
     tests: tuple  # what pytest is given
     options: tuple = ()
     from_debian: bool = False
+    alone: contextlib.AbstractContextManager = contextlib.nullcontext()  # a lock, if no two runs go side by side
     left_out: str = ""  # what the options leave out, and why
     known: dict = dataclasses.field(default_factory=dict)  # a pattern of tests that differ: the reason
 
@@ -50,6 +53,8 @@ SUITES = [
         "tests/test_auto_detection.py::test_loop_auto": CLASS_NAME,
         "tests/test_config.py::test_get_loop_factory[[]asyncio-*": CLASS_NAME}),
     Suite("starlette", ("tests",), options=("-k", "not trio"), left_out="what runs on trio"),
+    Suite("httpx", ("tests",), options=("-k", "not trio"), left_out="what runs on trio",
+          alone=threading.Lock()),  # its server has always the same port
 ]
 
 
