@@ -62,6 +62,8 @@ TEST_TASK_EVERYWHERE(write, waits_for_room_before_it_takes_a_byte)
     free(data);
     close_both_streams(a, b);
 }
+TEST_EXEMPT(write, waits_for_room_before_it_takes_a_byte, TEST_STINGY,
+            "of what a full kernel has not taken")
 
 /* F13 */
 TEST_TASK_EVERYWHERE(write, to_a_reader_who_does_not_read_buffers_no_more_than_the_limit)
