@@ -491,7 +491,7 @@ run_workers(void)
 /* ---- what came of it ---------------------------------------------------------------------------------------- */
 
 static void
-print_row(const char *name, const long runs[MODES])
+print_row(const char *name, const long runs[MODES], double seconds)
 {
     long sum = 0;
 
@@ -500,7 +500,7 @@ print_row(const char *name, const long runs[MODES])
         printf(" %6ld", runs[mode]);
         sum += runs[mode];
     }
-    printf(" %7ld\n", sum);
+    printf(" %7ld %8.1f\n", sum, seconds);
 }
 
 /* A row for each scenario, its backends together. */
@@ -508,14 +508,16 @@ static void
 print_table(void)
 {
     long sums[MODES] = {0};
+    double seconds_of_all = 0;
 
     printf("%-34s", "runs with a fault");
     for (int mode = 0; mode < MODES; mode++)
         printf(" %6s", fault_mode_names[mode]);
-    printf(" %7s\n", "sum");
+    printf(" %7s %8s\n", "sum", "seconds");
     for (const struct scenario *scenario = fault_scenarios; scenario != NULL;
          scenario = scenario->next) {
         long runs[MODES] = {0};
+        double seconds = 0;
         bool any = false;
         char name[NAME_MAX_];
 
@@ -524,14 +526,16 @@ print_table(void)
                 any = true;
                 runs[shared->tests[i].mode] += shared->tests[i].runs;
                 sums[shared->tests[i].mode] += shared->tests[i].runs;
+                seconds += shared->tests[i].seconds;
             }
         }
         (void)snprintf(name, sizeof name, "%s.%s%s", scenario->topic, scenario->name,
                        scenario->every > 1 ? " *" : "");
         if (any)
-            print_row(name, runs);
+            print_row(name, runs, seconds);
+        seconds_of_all += seconds;
     }
-    print_row("sum", sums);
+    print_row("sum", sums, seconds_of_all);
 }
 
 static void
