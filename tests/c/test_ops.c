@@ -1168,7 +1168,7 @@ TEST_EVERYWHERE(socket_option, is_what_it_was_set_to)
 TEST_EVERYWHERE(closed_number, that_is_used_again_hears_nothing_of_the_old)
 {
     struct probe probe;
-    char byte;
+    char byte = 0;
     int old[2], new[2];
 
     unix_pair(old);

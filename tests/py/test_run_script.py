@@ -22,7 +22,7 @@ def elsewhere(tmp_path):
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["test", "--help"]])
 def test_help_names_every_command(root, run, words):
     done = run(root / "run", *words)
-    for command in "demo", "test", "--asan", "--tsan", "--valgrind", "fuzz", "bench", "help":
+    for command in "demo", "test", "--asan", "--tsan", "--msan", "--explore", "--valgrind", "analyze", "fuzz", "bench", "help":
         assert command in done.stdout
     assert done.stderr == ""
 
@@ -41,6 +41,7 @@ def test_wrong_usage_is_told_with_status_2(root, run, words):
                "nginx-light"]),
     (["test"], ["gcc", "meson", "g++", "clang", "gdb", "valgrind", "python3-pytest"]),
     (["test", "--asan"], ["gcc", "meson"]),
+    (["analyze"], ["gcc", "meson", "clang"]),
     (["fuzz"], ["gcc", "meson", "clang"]),
     (["bench"], ["gcc", "meson", "golang-go", "libst-dev", "libboost-fiber-dev"]),
     (["bench", "net"], ["gcc", "meson", "golang-go", "libuv1-dev", "libevent-dev", "wrk", "strace"]),
