@@ -123,6 +123,7 @@ iora_open_connection(const char *host, uint16_t port, const iora_connect_options
     (void)snprintf(service, sizeof service, "%u", (unsigned)port);
     if ((rc = iora_getaddrinfo(host, service, &hints, &list)) < 0)
         return rc;
+    IORA__KNOWN(task != NULL); /* else there would be no list */
     rc = try_all(task, list, options, out);
     freeaddrinfo(list);
     return rc;

@@ -394,15 +394,23 @@ iora__sys_write(int fd, const void *data, size_t size)
 int
 iora__sys_fstat(int fd, struct stat *out)
 {
+    int rc;
+
     SEAM(IORA__CALL_STAT);
-    return result(fstat(fd, out));
+    if ((rc = result(fstat(fd, out))) == 0)
+        WRITTEN(out, sizeof *out);
+    return rc;
 }
 
 int
 iora__sys_lstat(const char *path, struct stat *out)
 {
+    int rc;
+
     SEAM(IORA__CALL_STAT);
-    return result(lstat(path, out));
+    if ((rc = result(lstat(path, out))) == 0)
+        WRITTEN(out, sizeof *out);
+    return rc;
 }
 
 int

@@ -134,6 +134,7 @@ iora__report_lock_cycle(struct iora__task *task)
         iora__loop_log(task->loop, "  task %llu \"%s\" from %s: %s", (unsigned long long)at->id,
                        at->name, at->site, state);
         at = iora__task_blocker(at);
+        IORA__KNOWN(at != NULL); /* once round, it has been seen */
     } while (at != task);
 }
 

@@ -603,8 +603,11 @@ wake_joiners(struct iora__task *task)
     bool collected = false;
 
     while (task->joiners._first != NULL) {
-        collected |= !task->joiners._first->_class->only_looks;
-        iora__waiter_grant(task->joiners._first, rc);
+        struct iora__waiter *const joiner = task->joiners._first;
+
+        IORA__KNOWN(joiner->_class != NULL); /* it waits */
+        collected |= !joiner->_class->only_looks;
+        iora__waiter_grant(joiner, rc);
     }
     return collected;
 }
@@ -760,6 +763,7 @@ turn_until_ended(struct iora__sched *sched, const struct iora__owner *owner,
     iora_loop *const loop = sched->loop;
     int failed = 0, rc = 0;
 
+    IORA__KNOWN(task != NULL || owner != NULL);
     while (task != NULL ? task->state != IORA__TASK_DONE : owner->_live > 0) {
         if (iora__loop_is_dead(loop))
             return -EDEADLK;
@@ -863,6 +867,7 @@ iora__run_end(struct iora__run *run, iora_task main_task)
         rc = iora_task_error(main_task);
     else if ((rc = start_main(run, task)) < 0)
         iora__task_discard(task);
+    IORA__KNOWN(rc != 0 || task != NULL); /* a null handle carries an error */
     if (rc == 0)
         rc = run_main(run, task);
     iora__loop_leave(run->_loop);

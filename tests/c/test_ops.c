@@ -1607,7 +1607,7 @@ TEST(simulated_network, has_the_room_between_two_ends_that_was_asked_for)
 TEST_EVERYWHERE(closed_number, that_is_used_again_hears_nothing_of_the_old)
 {
     struct probe probe;
-    char byte;
+    char byte = 0;
     int old[2], new[2];
 
     unix_pair(old);

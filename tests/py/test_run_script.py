@@ -22,8 +22,8 @@ def elsewhere(tmp_path):
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["test", "--help"]])
 def test_help_names_every_command(root, run, words):
     done = run(root / "run", *words)
-    for command in ("demo", "test", "--asan", "--tsan", "--explore", "--valgrind", "--python", "--python-asan", "--ecosystem",
-                    "--ucontext", "--aarch64", "--hardening", "coverage", "fuzz", "load", "faults", "prove", "bench", "help"):
+    for command in ("demo", "test", "--asan", "--tsan", "--explore", "--valgrind", "--python", "--python-asan",
+                    "--ecosystem", "--ucontext", "--aarch64", "--hardening", "--msan", "analyze", "coverage", "fuzz", "load", "faults", "prove", "bench", "help"):
         assert command in done.stdout
     assert done.stderr == ""
 
@@ -45,6 +45,7 @@ def test_wrong_usage_is_told_with_status_2(root, run, words):
     (["test", "--aarch64"], ["gcc", "meson"]),
     (["faults", "--asan"], ["gcc", "meson"]),
     (["prove"], ["python3"]),
+    (["analyze"], ["gcc", "meson", "clang"]),
     (["fuzz"], ["gcc", "meson", "clang"]),
     (["coverage"], ["gcc", "meson", "clang", "llvm"]),
     (["load"], ["gcc", "meson"]),

@@ -347,6 +347,7 @@ epoll_cancel(void *state, struct iora__op *op)
     struct epoll *const epoll = state;
     struct record *const record = iora__epoll_find(epoll, op->_fd);
 
+    IORA__KNOWN(record != NULL); /* the op is in one of its queues */
     iora__list_remove(&op->_link);
     epoll->pending--;
     op->_state = IORA__OP_IDLE;

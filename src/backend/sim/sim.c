@@ -124,8 +124,10 @@ run_jobs(struct iora__sim *sim)
     struct iora__link due, *link;
 
     iora__list_init(&due); /* those that are due now: one may submit the next */
-    while (!iora__list_is_empty(&sim->jobs) && instant_of(sim->jobs._next) <= sim->now_ns)
-        iora__list_push_tail(&due, iora__list_pop(&sim->jobs));
+    while ((link = sim->jobs._next) != &sim->jobs && instant_of(link) <= sim->now_ns) {
+        iora__list_remove(link);
+        iora__list_push_tail(&due, link);
+    }
     while ((link = iora__list_pop(&due)) != NULL) {
         struct iora__op *const op = iora__container_of(link, struct iora__op, _link);
         const struct iora__job *const job = iora__container_of(op, struct iora__job, op);
