@@ -163,7 +163,10 @@ as_time(PyObject *value, const char *name, double *out)
         PyErr_Format(PyExc_TypeError, "%s must not be None", name);
         return -1;
     }
-    *out = PyFloat_AsDouble(value);
+    /* The two that are usual without the way through tp_as_number. */
+    *out = PyFloat_CheckExact(value)  ? PyFloat_AS_DOUBLE(value)
+           : PyLong_CheckExact(value) ? PyLong_AsDouble(value)
+                                      : PyFloat_AsDouble(value);
     if (*out == -1.0 && PyErr_Occurred())
         return -1;
     if (isnan(*out)) {
