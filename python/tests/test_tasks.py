@@ -1,6 +1,7 @@
 """What asyncio has round tasks: as asyncio's own in scenarios, newest semantics, and what only we have."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import gc
 import inspect
@@ -430,6 +431,7 @@ def test_futures_of_threads_leave_no_cycles(run_in):
 
     async def main():
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
         gone = []
 
         def ask(coroutine):
@@ -450,7 +452,7 @@ def test_futures_of_threads_leave_no_cycles(run_in):
             await iora.wrap_future(future)
             del future
             await asyncio.sleep(0)
-            await asyncio.to_thread(int)  # the thread has let go of what it did before
+            await asyncio.to_thread(int)  # the only thread has let go of what it did before
             return [ref() for ref in gone]
 
     assert run_in(main()) == [None] * 3
