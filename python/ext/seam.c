@@ -19,6 +19,7 @@
 
 #include "ext/table.h"
 #include "sys/seam.h"
+#include "sys/sys.h"
 
 #include <dlfcn.h>
 #include <execinfo.h>
@@ -29,7 +30,7 @@ enum { FAILURES_MAX = 5000, DEPTH_MAX = 16 };
 static struct {
     PyMemAllocatorEx plain[3];
     unsigned long thread;
-    int failures;
+    int failures, told_fd;
     bool is_armed, is_paused, in_python;
 } seam;
 
@@ -71,7 +72,10 @@ fails(void)
 {
     if (PyThread_get_thread_ident() != seam.thread || seam.is_paused || !iora__seam_allocation_fails())
         return false;
-    seam.in_python = seam.in_python || is_in_python();
+    if (!seam.in_python && is_in_python()) {
+        seam.in_python = true;
+        (void)iora__sys_write(seam.told_fd, "!", 1); /* the process may not live to say so */
+    }
     if (++seam.failures == FAILURES_MAX)
         (void)iora__seam_disarm();
     return true;
@@ -127,7 +131,7 @@ arm(PyObject *module, PyObject *args)
     int persistent;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "lp:_arm", &index, &persistent))
+    if (!PyArg_ParseTuple(args, "lpi:_arm", &index, &persistent, &seam.told_fd))
         return NULL;
     if (!seam.is_armed)
         hook();
@@ -162,8 +166,9 @@ pause_failing(PyObject *module, PyObject *paused)
 
 static PyMethodDef functions[] = {
     {"_arm", arm, METH_VARARGS,
-     "_arm(index, persistent)\n--\n\n"
-     "Let the allocation of this number fail, counted from now on; all from there, if persistent."},
+     "_arm(index, persistent, fd)\n--\n\n"
+     "Let the allocation of this number fail, counted from now on; all from there, if persistent. A failure "
+     "that is the\ninterpreter's alone is told by a byte to the descriptor."},
     {"_disarm", disarm, METH_NOARGS,
      "_disarm()\n--\n\n"
      "Let all allocations succeed: how many there were, how many failed, how many of the core's live, whether "

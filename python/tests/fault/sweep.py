@@ -32,6 +32,7 @@ import iora
 from iora import _c
 
 WARM_UPS, PATIENCE = 3, 6
+INTERPRETERS = "!"  # that the failure was the interpreter's alone
 MODES = {"once": False, "persistent": True}
 
 
@@ -44,8 +45,8 @@ class Hangs(BaseException):
 class Run:
     """A scenario in a loop of its own, with what is to fail."""
 
-    def __init__(self, scenario, index, persistent):
-        self.scenario, self.index, self.persistent = scenario, index, persistent
+    def __init__(self, scenario, index, persistent, told=-1):
+        self.scenario, self.index, self.persistent, self.told = scenario, index, persistent, told
         self.problems = []
         self.seconds = 0
         self.loop = None
@@ -91,7 +92,7 @@ class Run:
         exception = None
         loop = None
         signal.setitimer(signal.ITIMER_REAL, 1, 1)
-        _c._arm(self.index, self.persistent)
+        _c._arm(self.index, self.persistent, self.told)
         try:
             self.loop = loop = iora.new_event_loop()
             loop.set_exception_handler(self.on_error)
@@ -107,7 +108,7 @@ class Run:
             self.judge(exception)
         exception = None
         if loop is not None:
-            self.use(loop)
+            self.use(loop, in_python)
             loop.close()
             self.loop = loop = None
         if not in_python:
@@ -122,13 +123,18 @@ class Run:
             return
         self.problems.append(f"ended with {text_of(exception)}")
 
-    def use(self, loop):
-        """As asyncio.run() ends: the tasks that are left, then everything that may be open. Then once more."""
+    def use(self, loop, in_python):
+        """As asyncio.run() ends: the tasks that are left, then everything that may be open. Then once more. A run that
+        was cut short may have left what stops the next."""
+        loop.call_soon(loop.stop)
+        loop.run_forever()
         for task in asyncio.all_tasks(loop):
             task.cancel()
         try:
             loop.run_until_complete(asyncio.wait_for(self.leave(loop), 10))
         except Exception as exception:
+            if in_python and isinstance(exception, TimeoutError):
+                return  # an executor's thread that the interpreter lost
             self.problems.append(f"the loop works no more: {text_of(exception)}")
 
     async def leave(self, loop):
@@ -160,7 +166,7 @@ def is_ours(kind):
 
 
 def is_for_want_of_memory(exception):
-    return is_about(exception, MemoryError) or "can't allocate lock" in str(exception)
+    return is_about(exception, MemoryError) or str(exception) in {"can't allocate lock", "can't start new thread"}
 
 
 def is_about(exception, kind, seen=()):
@@ -195,7 +201,7 @@ def in_a_child(scenario, index, persistent):
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        run = Run(scenario, index, persistent)
+        run = Run(scenario, index, persistent, writing)
         _, failures = run.go()
         os.write(writing, f"{failures}\n".encode() + "\n".join(run.problems).encode()[:60_000])
         os._exit(0)
@@ -209,6 +215,9 @@ def outcome(pid, reading):
             os.kill(pid, signal.SIGKILL)
         told = pipe.read().decode()
     _, status = os.waitpid(pid, 0)
+    if told == INTERPRETERS:
+        return 1, ""  # it did not survive its own failure
+    told = told.removeprefix(INTERPRETERS)
     if os.WIFSIGNALED(status):
         return 1, f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
     if not told:
