@@ -12,9 +12,9 @@ the lines `figure: NAME = VALUE` of what it prints. A *result* is what came of i
 build/prove/NAME.json with the commit, so that the page can be put together from sections that were run hours apart,
 and a run that was broken off goes on where it was. What the command printed is beside it in NAME.log.
 
- 1. A result belongs to a *tree*: a hash over all files that git has, with their changes, but for the generated
-    pages. Committing the page therefore makes no result old. Results of other trees stay on the page and are
-    marked there, until the section is run again.
+ 1. A result belongs to a *tree*: a hash over all files that git has, with their changes, but for pages that nothing
+    runs (the README's listings and the guide's are run). Committing this page therefore makes no result old.
+    Results of other trees stay on the page and are marked there, until the section is run again.
  2. Nothing on the page was written by hand but the texts of sections.toml: each number stands beside the command
     that gives it.
  3. There are three levels of claim: what a section measured; what is compiled only; what is not claimed. The
@@ -123,12 +123,16 @@ def tree():
     if commit is None or names is None:
         return "unknown", "unknown"
     sum_of_all = hashlib.sha256()
-    for name in sorted(set(names.decode().split("\0")) - {"", *GENERATED}):
+    for name in sorted(name for name in set(names.decode().split("\0")) if name and not is_only_read(name)):
         path = ROOT / name
         content = hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b""
         sum_of_all.update(name.encode() + b"\0" + content)
     changed = git("status", "--porcelain", "--", ".", *(f":!{name}" for name in GENERATED))
     return commit.decode().strip() + (" with changes" if changed else ""), sum_of_all.hexdigest()[:16]
+
+
+def is_only_read(name):
+    return name.endswith(".md") and name != "README.md" and not name.startswith("docs/guide/")
 
 
 def machine():
@@ -342,8 +346,8 @@ def page_head(found, commit, tree_now):
     yield from (f"Machine: {text}." for text in machines)
     yield ""
     if strangers:
-        yield (f"**{len(strangers)} of the {len(there)} results were measured on another state of the files than this "
-               "commit's**; they are marked.")
+        yield (f"**Measured on another state of the files than this commit's: {len(strangers)} of {len(there)} "
+               "results**; they are marked.")
         yield ""
     yield "| section | | last run (UTC) | took | summary |"
     yield "|---|---|---|---:|---|"

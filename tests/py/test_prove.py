@@ -82,7 +82,7 @@ def test_a_result_of_other_files_is_marked_and_run_again(prove, tmp_path):
     kept = tmp_path / "results" / "counts.json"
     kept.write_text(re.sub(r'"tree": "\w+"', '"tree": "another"', kept.read_text()))
     prove(COUNTS, "--page")
-    assert "measured on another state of the files" in prove.page()
+    assert "another state of the files than this commit's: 1 of 1" in prove.page()
     assert "counts" in prove(COUNTS).stdout
     assert "another state" not in prove.page()
 
