@@ -353,6 +353,20 @@ check_usable(AwaitableObject *self)
 }
 
 static PySendResult
+take_turn(AwaitableObject *self, PyObject **out)
+{
+    if (self->status == NEW) {
+        self->status = SUSPENDED;
+        *out = Py_NewRef(Py_None);
+        return PYGEN_NEXT;
+    }
+    self->status = DONE;
+    *out = self->refs[0];
+    self->refs[0] = NULL;
+    return PYGEN_RETURN;
+}
+
+static PySendResult
 awaitable_am_send(AwaitableObject *self, PyObject *value, PyObject **out)
 {
     PySendResult sent;
@@ -364,6 +378,8 @@ awaitable_am_send(AwaitableObject *self, PyObject *value, PyObject **out)
         PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
         return PYGEN_ERROR;
     }
+    if (self->kind->is_turn)
+        return take_turn(self, out);
     Py_INCREF(self);
     sent = go_on(self, value, out);
     Py_DECREF(self);

@@ -23,6 +23,8 @@ struct iora__awaitable_kind {
     /* Run until the next await. `value` (borrowed) is the result of the last one, None the first time and after a
      * yield; NULL with an exception set if that raised, or one was thrown in. `phase` is 0 the first time. */
     enum iora__outcome (*step)(AwaitableObject *self, PyObject *value, PyObject **out);
+    /* It suspends for one turn of the loop and comes to its first reference: only what is thrown in is the step's. */
+    bool is_turn;
 };
 
 enum { IORA__AWAITABLE_REFS = 4 };

@@ -120,21 +120,17 @@ step(AwaitableObject *self, PyObject *value, PyObject **out)
 
 static const struct iora__awaitable_kind sleeping = {"sleep", "sleep", step};
 
-/* sleep(0), told at the call. */
+/* sleep(0), told at the call. Its step is what is left of it when something is thrown in. */
 static enum iora__outcome
 step_of_turn(AwaitableObject *self, PyObject *value, PyObject **out)
 {
-    if (value == NULL)
-        return IORA__RAISE;
-    if (self->phase == BEGUN) {
-        self->phase = YIELDED;
-        return IORA__YIELD;
-    }
-    *out = Py_NewRef(self->refs[RESULT]);
-    return IORA__RETURN;
+    (void)self;
+    (void)value;
+    (void)out;
+    return IORA__RAISE;
 }
 
-static const struct iora__awaitable_kind one_turn = {"sleep", "sleep", step_of_turn};
+static const struct iora__awaitable_kind one_turn = {"sleep", "sleep", step_of_turn, .is_turn = true};
 
 /* What can be compared without running anything. */
 static bool
@@ -154,8 +150,12 @@ sleep_call(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *n
         given[DELAY] = args[0];
     else if (iora__take_args("sleep", parameters, 1, args, n, names, given) < 0)
         return NULL;
-    awaitable = iora__awaitable_new(state, is_plainly_past(given[DELAY]) ? &one_turn : &sleeping);
-    if (awaitable == NULL)
+    if (is_plainly_past(given[DELAY])) {
+        if ((awaitable = iora__awaitable_new(state, &one_turn)) != NULL)
+            awaitable->refs[0] = Py_NewRef(given[RESULT]);
+        return (PyObject *)awaitable;
+    }
+    if ((awaitable = iora__awaitable_new(state, &sleeping)) == NULL)
         return NULL;
     awaitable->refs[DELAY] = Py_NewRef(given[DELAY]);
     awaitable->refs[RESULT] = Py_NewRef(given[RESULT]);
