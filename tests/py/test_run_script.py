@@ -22,7 +22,7 @@ def elsewhere(tmp_path):
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["test", "--help"]])
 def test_help_names_every_command(root, run, words):
     done = run(root / "run", *words)
-    for command in "demo", "test", "--asan", "--tsan", "--valgrind", "fuzz", "bench", "help":
+    for command in "demo", "test", "--asan", "--tsan", "--valgrind", "--python-asan", "fuzz", "bench", "help":
         assert command in done.stdout
     assert done.stderr == ""
 
