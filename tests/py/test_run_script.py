@@ -22,8 +22,9 @@ def elsewhere(tmp_path):
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["test", "--help"]])
 def test_help_names_every_command(root, run, words):
     done = run(root / "run", *words)
-    for command in ("demo", "test", "--asan", "--tsan", "--explore", "--valgrind", "--python", "--python-asan",
-                    "--ecosystem", "--ucontext", "--aarch64", "--hardening", "--msan", "analyze", "coverage", "fuzz", "load", "faults", "prove", "bench", "help"):
+    for command in ("demo", "test", "--asan", "--tsan", "--msan", "--explore", "--valgrind", "--python", "--python-asan",
+                    "--ecosystem", "--ucontext", "--aarch64", "--hardening", "analyze", "coverage", "fuzz", "load",
+                    "faults", "prove", "bench", "help"):
         assert command in done.stdout
     assert done.stderr == ""
 
