@@ -49,7 +49,7 @@ def judge(rows, contenders, samples):
     by_id = {c.id: c for c in contenders}
     for row in rows:
         for one in asked(row, contenders):
-            if one.kind != "iora":
+            if one.kind != "iora" or one.shown:
                 continue
             value = samples.median(row, one, row.judged)
             for peer, bars in ("uvloop", row.bar), ("asyncio", row.asyncio_bar):
@@ -109,11 +109,37 @@ def figure_table(rows, contenders, samples):
     return head, body
 
 
+def polling_table(rows, contenders, samples):
+    """Each of iora's doors where every turn polls: its figure, how often the usual one's, and uvloop's."""
+    by_id = {c.id: c for c in contenders}
+    pairs = [(by_id[c.id.removesuffix("_polling")], c) for c in contenders
+             if c.shown and c.id.removesuffix("_polling") in by_id]
+    head = ["row", "judged"]
+    for usual, polling in pairs:
+        head += [usual.id, "polling", "x", "of uvloop's"]
+    body = []
+    for row in rows:
+        cells = [row.id, row.judged]
+        for usual, polling in pairs:
+            if row.kind in polling.tasks:
+                uvloop = samples.ratio(row, polling, by_id["uvloop"]) if "uvloop" in by_id else None
+                cells += [number(figure(row, usual, samples)), number(figure(row, polling, samples)),
+                          times(samples.ratio(row, polling, usual)), times(uvloop)]
+        if len(cells) == len(head) > 2:
+            body.append(cells)
+    return head, body
+
+
 def show(rows, contenders, samples, verdicts, colour):
     print("\nJudged")
     print_table(*verdict_table(verdicts, contenders, samples), colour)
     print("\nEvery loop, and its ratio to uvloop")
-    print_table(*figure_table(rows, contenders, samples), colour)
+    usual = [c for c in contenders if not c.shown]
+    print_table(*figure_table(rows, usual, samples), colour)
+    head, body = polling_table(rows, contenders, samples)
+    if body:
+        print("\niora's polling on every turn")
+        print_table(head, body, colour)
     print("\nLoops")
     for contender in contenders:
         print(f"{contender.id}: {contender.about or contender.absent}")

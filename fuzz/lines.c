@@ -8,18 +8,15 @@
  * The model is the list of all bytes ever written, and how many of them were taken. With late pieces (a seed)
  * a read may also time out, or iora_read() give fewer bytes; whatever is given must be the next bytes.
  */
-#include <iora.h>
+#include "fuzz.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum { SENT_MAX = 40000 };
 
 static struct {
-    const uint8_t *next, *end; /* the choices */
     bool seeded;
     size_t limit;
     unsigned char sent[SENT_MAX];
@@ -39,16 +36,9 @@ require(bool condition, const char *what, int rc)
 {
     if (condition)
         return;
-    fprintf(stderr, "%s: %d %s; taken %zu of %zu, limit %zu%s%s\n", what, rc,
-            rc < 0 ? iora_err_name(rc) : "", fuzz.taken, fuzz.count, fuzz.limit,
-            fuzz.ended ? ", ended" : "", fuzz.seeded ? ", with pieces" : "");
-    abort();
-}
-
-static unsigned
-choose(void)
-{
-    return fuzz.next < fuzz.end ? *fuzz.next++ : 0;
+    fuzz_fail("%s: %d %s; taken %zu of %zu, limit %zu%s%s", what, rc,
+              rc < 0 ? iora_err_name(rc) : "", fuzz.taken, fuzz.count, fuzz.limit,
+              fuzz.ended ? ", ended" : "", fuzz.seeded ? ", with pieces" : "");
 }
 
 /* ---- the model ------------------------------------------------------------------------------------------- */
@@ -220,12 +210,12 @@ static void
 write_some(size_t n)
 {
     static const char alphabet[] = {'a', '\n', 'b', '\r', '\n', '\0', 'a', 'a'};
-    const unsigned first = choose();
+    const unsigned first = fuzz_byte();
 
     if (fuzz.ended || n > SENT_MAX - fuzz.count)
         return;
     for (size_t i = 0; i < n; i++) {
-        const unsigned letter = i % 4 == 0 && n < 32 ? choose() : first + (unsigned)(i * i / 3);
+        const unsigned letter = i % 4 == 0 && n < 32 ? fuzz_byte() : first + (unsigned)(i * i / 3);
 
         fuzz.sent[fuzz.count + i] = (unsigned char)alphabet[letter % sizeof alphabet];
     }
@@ -254,7 +244,7 @@ static void
 do_something(void)
 {
     static const char separators[][4] = {"\r\n", "aa", "\n\n", "aba", "a", "\n\ra"};
-    const unsigned choice = choose(), what = choice % 16;
+    const unsigned choice = fuzz_byte(), what = choice % 16;
     const iora_duration patience = iora_us(1 + choice / 16 * 100);
     size_t n;
 
@@ -264,13 +254,13 @@ do_something(void)
     case 0:
     case 1:
     case 2:
-        write_some(choose() % 32);
+        write_some(fuzz_byte() % 32);
         break;
     case 3:
-        write_some(choose() * 8);
+        write_some(fuzz_byte() * 8);
         break;
     case 4:
-        if (choose() % 4 == 0)
+        if (fuzz_byte() % 4 == 0)
             end_writing();
         break;
     case 5:
@@ -278,20 +268,20 @@ do_something(void)
         break;
     case 6:
     case 7:
-        read_some(choose() % 48, patience);
+        read_some(fuzz_byte() % 48, patience);
         break;
     case 8:
-        read_some(choose() * 2, patience);
+        read_some(fuzz_byte() * 2, patience);
         break;
     case 9:
-        read_exactly(choose() % 64, patience);
+        read_exactly(fuzz_byte() % 64, patience);
         break;
     case 10:
-        read_exactly(choose() * 6, patience);
+        read_exactly(fuzz_byte() * 6, patience);
         break;
     case 11:
     case 12:
-        n = choose() % (sizeof separators / sizeof separators[0]);
+        n = fuzz_byte() % (sizeof separators / sizeof separators[0]);
         read_until(separators[n], strlen(separators[n]), patience);
         break;
     case 13:
@@ -299,7 +289,7 @@ do_something(void)
         read_line(patience);
         break;
     default:
-        read_all(choose() * 4, patience);
+        read_all(fuzz_byte() * 4, patience);
         break;
     }
     check_state();
@@ -340,7 +330,7 @@ run(void)
     require(iora_open_unix_connection("@fuzz", &options, &fuzz.reader) == 0, "a connection", 0);
     while (fuzz.writer == NULL)
         (void)iora_sleep(iora_ms(1));
-    while (fuzz.next < fuzz.end)
+    while (!fuzz_is_over())
         do_something();
     read_the_rest();
     iora_event_set(&fuzz.finished);
@@ -352,18 +342,16 @@ IORA_ASYNC(run);
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    iora_loop_options options = IORA_LOOP_OPTIONS_INIT;
     iora_loop *loop;
+    unsigned seed;
 
     memset(&fuzz, 0, sizeof fuzz);
-    fuzz.next = data;
-    fuzz.end = data + size;
-    options.backend = IORA_BACKEND_SIM;
-    options.seed = choose() % 16;
-    fuzz.seeded = options.seed != 0;
-    fuzz.limit = 16 + choose();
-    require(iora_loop_new(&options, &loop) == 0, "a loop", 0);
+    fuzz_begin(data, size);
+    seed = fuzz_byte() % 16;
+    fuzz.seeded = seed != 0;
+    fuzz.limit = 16 + fuzz_byte();
+    loop = fuzz_loop(seed);
     require(iora_run_in(loop, run) == 0, "the run", 0);
-    require(iora_loop_free(loop) == 0, "the loop's end", 0);
+    fuzz_end_loop(loop);
     return 0;
 }

@@ -99,7 +99,8 @@ IORA_API int iora_loop_run(iora_loop *loop);
 
 /**
  * Run one turn, waiting for at most `max_wait` for something to happen (iora_ns(0): not at all).
- * For a loop that lives in another one. Returns 1 if something is ready to run at once, 0 if
+ * For a loop that lives in another one (docs/guide/embedding.md). Nobody is told of a deadlock: what the tasks wait
+ * for may come from the other loop. Returns 1 if something is ready to run at once, 0 if
  * not, or as iora_loop_run().
  */
 IORA_API int iora_loop_run_once(iora_loop *loop, iora_duration max_wait);

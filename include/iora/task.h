@@ -50,7 +50,8 @@ IORA_BEGIN
  *
  * Returns what f returned. -EBUSY if this thread runs a loop already; -EDEADLK if the program came
  * to a point where nothing could ever wake it: the log hook was told who waits for what, and all
- * tasks were cancelled and joined; IORA_E_FORKED in a forked child of the loop's process; what
+ * tasks were cancelled and joined (it is told too if some would not end: they hold what another needs
+ * to end, and join it); IORA_E_FORKED in a forked child of the loop's process; what
  * iora_loop_new() says; or what polling fails with, if it does a thousand times in a row.
  */
 #define iora_run(...)                                                                              \
@@ -109,6 +110,22 @@ IORA_BEGIN
 /** iora_task iora_go_sized(stack_size, f, args...): as iora_go(), with so many bytes of address space
  *  for the stack, rounded up to a power of two. -EINVAL below 16 KiB or above 1 GiB. */
 #define iora_go_sized(stack_size, ...) IORA__START(IORA__GO_CHILD, NULL, (stack_size), __VA_ARGS__)
+
+/**
+ * iora_task iora_go_in(loop, f, args...): as iora_go_detached(), in a loop that need not run: the way in for a
+ * program whose thread is another loop's, in which this one lives (docs/guide/embedding.md). f runs when the loop
+ * is turned next; it is the loop's, and iora_loop_free() cancels and joins it. From within the loop's own tasks and
+ * callbacks it is iora_go_detached().
+ *
+ * On failure the handle is null and says why: -ENOMEM; IORA_E_STACK_LIMIT; -EBUSY if this thread runs another loop;
+ * IORA_E_FORKED; IORA_E_WRONG_THREAD in debug mode.
+ */
+#define iora_go_in(loop, ...)                                                                      \
+    __extension__({                                                                                \
+        struct iora__visit _iora_visit;                                                            \
+        iora__visit_begin(&_iora_visit, (loop));                                                   \
+        iora__visit_go(&_iora_visit, IORA__SITE, IORA__MAKE(__VA_ARGS__));                         \
+    })
 
 /** Spawn fn(arg) by address, without IORA_ASYNC: for code that gets its functions at run time. `name`
  *  is text that stays (__func__, a literal). */
@@ -316,6 +333,15 @@ struct iora__run {
     bool _interrupted;
     char _text[256]; /* main's error record, for people */
 };
+
+/* A moment in a loop that does not run. */
+struct iora__visit {
+    iora_loop *_before; /* the loop that the thread ran, and runs again after it */
+    int _rc;
+};
+
+IORA_API void iora__visit_begin(struct iora__visit *visit, iora_loop *loop);
+IORA_API iora_task iora__visit_go(struct iora__visit *visit, const char *site, iora_task task);
 
 IORA_API void iora__run_begin(struct iora__run *run, iora_loop *loop);
 IORA_API int iora__run_end(struct iora__run *run, iora_task main_task);

@@ -332,6 +332,12 @@ iora__future_cancelled_error(struct state *state, PyObject *future)
     return PyObject_CallMethodNoArgs(future, state->asyncio.str__make_cancelled_error);
 }
 
+PyObject *
+iora__future_convert(struct state *state, PyObject *exception)
+{
+    return PyObject_CallMethod(state->asyncio.futures, "_convert_future_exc", "(O)", exception);
+}
+
 /* ---- futures: what is done to them ------------------------------------------------------------------- */
 
 int

@@ -51,6 +51,9 @@ int iora__is_awaitable(PyObject *object); /* create.c */
 PyObject *iora__future_loop(struct state *state, PyObject *future);
 PyObject *iora__future_cancelled_error(struct state *state, PyObject *future);
 
+/* concurrent.futures has exceptions of its own: asyncio's in their place, by asyncio's own hand; a new reference. */
+PyObject *iora__future_convert(struct state *state, PyObject *exception);
+
 /* A callback of ours looks at no context, so all of one object's share one (NULL: a copy for each). */
 int iora__future_add_callback(struct state *state, PyObject *future, PyObject *callback,
                               PyObject *context);

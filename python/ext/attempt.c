@@ -39,8 +39,7 @@ on_ready(void *arg)
 
     if (handle->flags & IORA__QUEUED)
         return;
-    if (iora__loop_push(attempt->loop, (HandleObject *)Py_NewRef((PyObject *)handle)) < 0)
-        PyErr_WriteUnraisable((PyObject *)attempt);
+    iora__loop_push_promised(attempt->loop, (HandleObject *)Py_NewRef((PyObject *)handle));
 }
 
 static void
@@ -51,6 +50,7 @@ end(AttemptObject *attempt)
     if (handle == NULL)
         return;
     attempt->handle = NULL;
+    iora__ring_release(&attempt->loop->ready);
     iora_watcher_close(&attempt->watcher);
     handle->flags |= IORA__CANCELLED; /* it may still be in the ring */
     Py_DECREF(handle);
@@ -150,8 +150,9 @@ make(LoopObject *loop, int fd, PyObject *const *args, Py_ssize_t n)
     for (Py_ssize_t i = 1; attempt->args != NULL && i < n; i++)
         PyTuple_SET_ITEM(attempt->args, i - 1, Py_NewRef(args[i]));
     attempt->future = PyObject_CallMethod((PyObject *)loop, "create_future", NULL);
-    if (attempt->args != NULL && attempt->future != NULL)
-        attempt->handle = iora__handle_new(loop, (PyObject *)attempt, NULL, 0, NULL);
+    if (attempt->args != NULL && attempt->future != NULL && iora__ring_promise(&loop->ready) == 0 &&
+        (attempt->handle = iora__handle_new(loop, (PyObject *)attempt, NULL, 0, NULL)) == NULL)
+        iora__ring_release(&loop->ready);
     PyObject_GC_Track((PyObject *)attempt);
     if (attempt->handle == NULL) {
         Py_DECREF(attempt);

@@ -63,7 +63,8 @@ give_lock_back(AwaitableObject *self, enum iora__outcome outcome)
     PyObject *const exception = PyErr_Occurred() ? iora__take_exception() : NULL;
 
     if (iora__condition_release(barrier_of(self)->condition) < 0) {
-        Py_XDECREF(exception);
+        if (exception != NULL)
+            iora__chain_exception(exception);
         return IORA__RAISE;
     }
     if (exception != NULL)
@@ -94,10 +95,10 @@ leave(BarrierObject *barrier)
         barrier->state = IORA__FILLING;
     exception = PyErr_Occurred() ? iora__take_exception() : NULL;
     rc = notify_all(barrier);
-    if (rc == 0 && exception != NULL)
+    if (rc < 0 && exception != NULL)
+        iora__chain_exception(exception);
+    else if (exception != NULL)
         iora__raise_exception(exception);
-    else
-        Py_XDECREF(exception);
     return rc;
 }
 

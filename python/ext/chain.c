@@ -62,17 +62,10 @@ let_go(Chain *chain)
 
 /* ---- becoming what the source did ------------------------------------------------------------------------ */
 
-/* concurrent.futures has exceptions of its own: asyncio's in their place, by asyncio's own hand. */
-static PyObject *
-converted(struct state *state, PyObject *exception)
-{
-    return PyObject_CallMethod(state->asyncio.futures, "_convert_future_exc", "(O)", exception);
-}
-
 static int
 copy_exception(struct state *state, PyObject *exception, PyObject *to)
 {
-    PyObject *const ours = converted(state, exception);
+    PyObject *const ours = iora__future_convert(state, exception);
     const int rc = ours == NULL ? -1 : iora__future_set_exception(state, to, ours);
 
     Py_XDECREF(ours);

@@ -36,4 +36,33 @@ iora__raise_exception(PyObject *exception)
 #endif
 }
 
+/* What a weak reference is to: a new reference, NULL if that is gone. */
+static inline PyObject *
+iora__weakly_referenced(PyObject *reference)
+{
+#if PY_VERSION_HEX >= 0x030d0000
+    PyObject *object;
+
+    (void)PyWeakref_GetRef(reference, &object);
+    return object;
+#else
+    PyObject *const object = PyWeakref_GET_OBJECT(reference);
+
+    return object == Py_None ? NULL : Py_NewRef(object);
+#endif
+}
+
+/* What is set came while another was handled, which is its context. Steals that. */
+static inline void
+iora__chain_exception(PyObject *earlier)
+{
+    PyObject *const later = iora__take_exception();
+
+    if (later == earlier)
+        Py_DECREF(earlier);
+    else
+        PyException_SetContext(later, earlier);
+    iora__raise_exception(later);
+}
+
 #endif

@@ -254,9 +254,8 @@ describe_callback(HandleObject *handle)
     return text;
 }
 
-/* Give an exception of the callback to the loop's handler. */
-static int
-report(HandleObject *handle)
+int
+iora__handle_report(HandleObject *handle)
 {
     PyObject *exception, *callback, *message, *details = NULL, *result = NULL;
 
@@ -311,7 +310,7 @@ iora__handle_run(HandleObject *handle)
     if (result != NULL)
         Py_DECREF(result);
     else
-        rc = report(handle);
+        rc = iora__handle_report(handle);
     handle->flags &= (uint8_t)~IORA__RUNNING;
     if (handle->flags & IORA__CANCELLED)
         iora__handle_forget(handle);

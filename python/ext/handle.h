@@ -55,6 +55,9 @@ TimerObject *iora__timer_new(struct LoopObject *loop, double when, PyObject *cal
  * loop, which is then set. */
 int iora__handle_run(HandleObject *handle);
 
+/* Give the exception that is set, its callback's, to the loop's handler; returns as iora__handle_run(). */
+int iora__handle_report(HandleObject *handle);
+
 /* As cancel() does. -1 if an exception is set. */
 int iora__handle_cancel(HandleObject *handle);
 

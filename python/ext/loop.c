@@ -17,12 +17,14 @@
 #include "ext/attempt.h"
 #include "ext/compat.h"
 #include "ext/listener.h"
+#include "ext/pool.h"
 #include "ext/state.h"
 #include "ext/table.h"
 #include "ext/transport.h"
 
 #include "sys/sys.h"
 
+#include <stdlib.h>
 #include <structmember.h>
 
 /* ---- for all files ------------------------------------------------------------------------------- */
@@ -59,6 +61,13 @@ iora__loop_push(LoopObject *loop, HandleObject *handle)
     }
     handle->flags |= IORA__QUEUED;
     return 0;
+}
+
+void
+iora__loop_push_promised(LoopObject *loop, HandleObject *handle)
+{
+    iora__ring_put(&loop->ready, (PyObject *)handle);
+    handle->flags |= IORA__QUEUED;
 }
 
 void
@@ -120,6 +129,31 @@ is_ours(LoopObject *loop, PyObject *name)
     return is;
 }
 
+/* Whether a variable of the environment is set, and to more than nothing, as the interpreter's own count. */
+static bool
+is_in_environment(const char *name)
+{
+    const char *const value = getenv(name);
+
+    return value != NULL && *value != '\0';
+}
+
+bool
+iora__loop_ask_class(LoopObject *loop)
+{
+    const struct asyncio *const asyncio = &loop->state->asyncio;
+    const int is_plain = is_ours(loop, asyncio->str_call_soon) > 0 &&
+                         is_ours(loop, asyncio->str_call_at) > 0 &&
+                         is_ours(loop, asyncio->str_call_soon_threadsafe) > 0 &&
+                         is_ours(loop, asyncio->str_run_in_executor) > 0;
+
+    if (PyErr_Occurred())
+        PyErr_Clear();
+    else
+        loop->plain = (struct plain_class){Py_TYPE(loop)->tp_version_tag, is_plain};
+    return is_plain;
+}
+
 static int
 open_core(LoopObject *loop)
 {
@@ -140,7 +174,7 @@ static int
 loop_init(LoopObject *loop, PyObject *args, PyObject *keywords)
 {
     PyObject *debug, *selector; /* asyncio.SelectorEventLoop takes one; we wait in our own way */
-    int is_debug, call_at_is_ours;
+    int is_debug;
 
     if (!PyArg_ParseTuple(args, "|O:EventLoop", &selector) ||
         (keywords != NULL && !PyArg_ValidateKeywordArguments(keywords)))
@@ -149,15 +183,14 @@ loop_init(LoopObject *loop, PyObject *args, PyObject *keywords)
         PyErr_SetString(PyExc_RuntimeError, "the loop has been made already");
         return -1;
     }
-    if ((call_at_is_ours = is_ours(loop, loop->state->str_call_at)) < 0 ||
-        (debug = PyObject_CallNoArgs(loop->state->is_debug_mode)) == NULL)
+    if ((debug = PyObject_CallNoArgs(loop->state->is_debug_mode)) == NULL)
         return -1;
     is_debug = PyObject_IsTrue(debug);
     Py_DECREF(debug);
     if (is_debug < 0 || (loop->asyncgens = PyObject_CallNoArgs(loop->state->weak_set)) == NULL)
         return -1;
-    loop->call_at_is_ours = call_at_is_ours;
     loop->debug = is_debug;
+    loop->polls_each_turn = is_in_environment("IORA_POLL_EVERY_TURN");
     loop->slow_callback_duration = 0.1;
     return open_core(loop);
 }
@@ -209,6 +242,7 @@ loop_close(LoopObject *loop, PyObject *unused)
     Py_DECREF(result);
     close_core(loop);
     loop->executor_shutdown_called = true;
+    iora__pool_drop(loop);
     executor = loop->default_executor;
     loop->default_executor = NULL;
     if (executor == NULL || executor == Py_None) {
@@ -259,12 +293,15 @@ loop_traverse(LoopObject *loop, visitproc visit, void *arg)
     for (struct iora__link *at = loop->timers._next; at != NULL && at != &loop->timers;
          at = at->_next)
         Py_VISIT(iora__container_of(at, TimerObject, in_loop));
+    if ((rc = iora__bound_traverse(&loop->bound, visit, arg)) != 0)
+        return rc;
     Py_VISIT(loop->kept);
     Py_VISIT(loop->exception_handler);
     Py_VISIT(loop->task_factory);
     Py_VISIT(loop->task_keywords);
     Py_VISIT(loop->future_keywords);
     Py_VISIT(loop->default_executor);
+    Py_VISIT(loop->pool);
     Py_VISIT(loop->asyncgens);
     if ((rc = iora__loop_traverse_transports(loop, visit, arg)) != 0 ||
         (rc = iora__loop_traverse_listeners(loop, visit, arg)) != 0)
@@ -280,12 +317,14 @@ loop_clear(LoopObject *loop)
         iora__loop_drop_listeners(loop);
         drop_callbacks(loop);
     }
+    iora__bound_clear(&loop->bound);
     Py_CLEAR(loop->kept);
     Py_CLEAR(loop->exception_handler);
     Py_CLEAR(loop->task_factory);
     Py_CLEAR(loop->task_keywords);
     Py_CLEAR(loop->future_keywords);
     Py_CLEAR(loop->default_executor);
+    iora__pool_drop(loop);
     Py_CLEAR(loop->asyncgens);
     return 0;
 }
@@ -571,21 +610,34 @@ get_current_handle(LoopObject *loop, void *unused)
     return or_none(loop->current_handle);
 }
 
+/* What has threads to wait for: the pool, the default executor. */
+static PyObject *
+get_executors(LoopObject *loop, void *unused)
+{
+    PyObject *const executor = loop->default_executor == Py_None ? NULL : loop->default_executor;
+
+    (void)unused;
+    return loop->pool == NULL ? PyTuple_Pack(executor != NULL, executor)
+                              : PyTuple_Pack(1 + (executor != NULL), loop->pool, executor);
+}
+
 static PyGetSetDef loop_getset[] = {
     {"_debug", (getter)get_debug, NULL, NULL, NULL},
     {"_closed", (getter)get_closed, NULL, NULL, NULL},
     {"_stopping", (getter)get_stopping, NULL, NULL, NULL},
     {"_thread_id", (getter)get_thread_id, NULL, NULL, NULL},
     {"_current_handle", (getter)get_current_handle, NULL, NULL, NULL},
+    {"_default_executor", (getter)iora__pool_get_executor, (setter)iora__pool_set_executor, NULL, NULL},
+    {"_executors", (getter)get_executors, NULL, NULL, NULL},
     {0},
 };
 
 static PyMemberDef loop_members[] = {
     {"slow_callback_duration", T_DOUBLE, offsetof(LoopObject, slow_callback_duration), 0, NULL},
+    {"_polls_each_turn", T_BOOL, offsetof(LoopObject, polls_each_turn), 0, NULL},
     {"_write_policy", T_UBYTE, offsetof(LoopObject, write_policy), 0, NULL},
     {"_exception_handler", T_OBJECT, offsetof(LoopObject, exception_handler), 0, NULL},
     {"_task_factory", T_OBJECT, offsetof(LoopObject, task_factory), 0, NULL},
-    {"_default_executor", T_OBJECT, offsetof(LoopObject, default_executor), 0, NULL},
     {"_asyncgens", T_OBJECT, offsetof(LoopObject, asyncgens), 0, NULL},
     {"_asyncgens_shutdown_called", T_BOOL, offsetof(LoopObject, asyncgens_shutdown_called), 0,
      NULL},
@@ -617,6 +669,9 @@ static PyMethodDef loop_methods[] = {
     METHOD("call_at", iora__loop_call_at, KEYWORDS,
            "call_at($self, when, callback, *args, context=None)\n--\n\n"
            "Call callback(*args) at a time of the loop's clock."),
+    METHOD("run_in_executor", iora__loop_run_in_executor, METH_FASTCALL,
+           "run_in_executor($self, executor, func, *args)\n--\n\n"
+           "A future for func(*args), called in a thread of the executor (None: the loop's own)."),
     METHOD("create_future", loop_create_future, METH_NOARGS, "create_future($self, /)\n--\n\n"),
     METHOD("create_task", loop_create_task, KEYWORDS,
            "create_task($self, coro, **kwargs)\n--\n\nHave a coroutine run."),
@@ -648,6 +703,7 @@ static PyMethodDef loop_methods[] = {
     METHOD("_listen", iora__loop_listen, METH_FASTCALL, ""),
     METHOD("get_debug", loop_get_debug, METH_NOARGS, "get_debug($self, /)\n--\n\n"),
     METHOD("set_debug", loop_set_debug, METH_O, "set_debug($self, enabled)\n--\n\n"),
+    METHOD("_check_running", iora__loop_check_running, METH_NOARGS, ""),
     METHOD("_check_closed", loop_check_closed, METH_NOARGS, ""),
     METHOD("_check_callback", loop_check_callback, METH_VARARGS, ""),
     METHOD("_set_coroutine_origin_tracking", iora__loop_set_origin_tracking, METH_O, ""),
@@ -659,7 +715,11 @@ static PyType_Slot loop_slots[] = {
     {Py_tp_dealloc, loop_dealloc},   {Py_tp_finalize, loop_finalize},
     {Py_tp_traverse, loop_traverse}, {Py_tp_clear, loop_clear},
     {Py_tp_methods, loop_methods},   {Py_tp_members, loop_members},
-    {Py_tp_getset, loop_getset},     {0},
+    {Py_tp_getset, loop_getset},     {Py_tp_setattro, iora__bound_setattro},
+#if PY_VERSION_HEX < 0x030c0000
+    {Py_tp_getattro, iora__bound_getattro},
+#endif
+    {0},
 };
 
 static PyType_Spec loop_spec = {

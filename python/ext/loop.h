@@ -5,10 +5,11 @@
 #include <Python.h>
 
 #include "core/loop.h"
+#include "ext/bound.h"
 #include "ext/handle.h"
 #include "ext/ring.h"
+#include "ext/state.h"
 
-struct state;
 struct watch;
 
 /* Who has to do with a descriptor. */
@@ -33,6 +34,7 @@ typedef struct LoopObject {
     uint8_t write_policy;           /* enum iora__write_policy */
     struct descriptor *descriptors; /* by number */
     size_t n_descriptors;
+    struct bound_methods bound; /* while it runs */
     PyObject *kept; /* an exception that must leave the loop at the drain */
 
     PyThreadState *released; /* while the loop waits without the GIL */
@@ -41,7 +43,9 @@ typedef struct LoopObject {
     bool is_running;
     bool is_stopping;
     bool debug;
-    bool call_at_is_ours; /* nobody overrides it */
+    bool polls_each_turn; /* as it does in debug mode anyway */
+    bool is_shadowed;         /* an attribute of the object hides one of the methods in bound.c */
+    struct plain_class plain; /* whether the class has ours */
     unsigned long thread_id;
     int signal_fds[2]; /* where the interpreter writes that a signal has come; -1 until needed */
     iora_watcher signal_watcher;
@@ -51,7 +55,8 @@ typedef struct LoopObject {
     PyObject *exception_handler;
     PyObject *task_factory;
     PyObject *task_keywords, *future_keywords; /* {"loop": self, ...}, while it runs */
-    PyObject *default_executor;
+    PyObject *default_executor; /* NULL or None: the pool */
+    PyObject *pool;             /* pool.c; NULL until needed */
     PyObject *asyncgens;
     char asyncgens_shutdown_called;
     char executor_shutdown_called;
@@ -67,8 +72,25 @@ int iora__raise(int code);
 /* -1 with RuntimeError if the loop is closed. */
 int iora__loop_check_closed(LoopObject *loop);
 
+/* Whether call_soon(), call_at(), call_soon_threadsafe() and run_in_executor() are ours, not a subclass's or another's
+ * that was put in their place. */
+bool iora__loop_ask_class(LoopObject *loop);
+
+static inline bool
+iora__loop_is_plain(LoopObject *loop)
+{
+    const unsigned version = Py_TYPE(loop)->tp_version_tag;
+
+    return !loop->is_shadowed && (version != 0 && version == loop->plain.version
+                                      ? loop->plain.is_plain
+                                      : iora__loop_ask_class(loop));
+}
+
 /* Make a handle ready; steals the reference. */
 int iora__loop_push(LoopObject *loop, HandleObject *handle);
+
+/* The same for a handle that has a promise of the ring's. Steals the reference. */
+void iora__loop_push_promised(LoopObject *loop, HandleObject *handle);
 
 /* A timer that is to come no more: the loop's reference goes. */
 void iora__loop_drop_timer(LoopObject *loop, TimerObject *timer);
@@ -83,8 +105,11 @@ int iora__loop_raise_kept(LoopObject *loop);
 
 /* ext/run.c */
 PyObject *iora__loop_run_forever(LoopObject *loop, PyObject *unused);
+PyObject *iora__loop_check_running(LoopObject *loop, PyObject *unused);
 PyObject *iora__loop_set_origin_tracking(LoopObject *loop, PyObject *enabled);
 void iora__loop_wake(LoopObject *loop);
+/* Whether that would have to; then it is as if it had been done, by who asks. */
+bool iora__loop_must_wake(LoopObject *loop);
 /* What the backend calls begins with this, if it touches anything of Python's. */
 void iora__loop_take_gil(LoopObject *loop);
 void iora__loop_close_signal_fds(LoopObject *loop);
@@ -99,6 +124,9 @@ PyObject *iora__loop_call_later(LoopObject *loop, PyObject *const *args, Py_ssiz
                                 PyObject *names);
 PyObject *iora__loop_call_at(LoopObject *loop, PyObject *const *args, Py_ssize_t n,
                              PyObject *names);
+/* A handle for callback(*args), ready: a new reference. A context of NULL is a copy of the current one. */
+PyObject *iora__loop_make_ready(LoopObject *loop, PyObject *const *args, Py_ssize_t n,
+                                PyObject *context);
 /* In debug mode: what a callback must be. */
 int iora__loop_check_callback(LoopObject *loop, PyObject *callback, const char *method);
 

@@ -18,11 +18,14 @@
 #include "ext/listener.h"
 #include "ext/lock.h"
 #include "ext/loop.h"
+#include "ext/pool.h"
 #include "ext/queue.h"
+#include "ext/seam.h"
 #include "ext/semaphore.h"
 #include "ext/shield.h"
 #include "ext/sleep.h"
 #include "ext/state.h"
+#include "ext/step.h"
 #include "ext/streams.h"
 #include "ext/table.h"
 #include "ext/taskgroup.h"
@@ -146,8 +149,8 @@ execute(PyObject *module)
     struct state *const state = state_of_module(module);
 
     state->module = module;
-    if (fill_state(state) < 0 || iora__handle_add_types(module, state) < 0 ||
-        iora__attempt_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
+    if (fill_state(state) < 0 || iora__bound_fill(state) < 0 || iora__handle_add_types(module, state) < 0 ||
+        iora__attempt_add_type(module, state) < 0 || iora__pool_add_type(module, state) < 0 || iora__transport_add_type(module, state) < 0 ||
         iora__listener_add_type(module, state) < 0 || iora__loop_add_type(module, state) < 0 ||
         iora__awaitable_add_types(module, state) < 0 ||
         iora__function_add_type(module, state) < 0 ||
@@ -160,7 +163,8 @@ execute(PyObject *module)
         iora__sleep_add(module, state) < 0 || iora__timeout_add(module, state) < 0 ||
         iora__wait_add(module, state) < 0 || iora__shield_add(module, state) < 0 ||
         iora__chain_add(module, state) < 0 || iora__completed_add(module, state) < 0 ||
-        iora__thread_add(module, state) < 0 ||
+        iora__thread_add(module, state) < 0 || iora__step_add(module, state) < 0 ||
+        iora__seam_add(module) < 0 ||
         iora__streams_add_types(module, state) < 0 ||
         PyModule_AddType(module, state->handle_type) < 0 ||
         PyModule_AddType(module, state->timer_type) < 0)
@@ -176,6 +180,9 @@ static const size_t held[] = {
     HELD(timer_type),
     HELD(loop_type),
     HELD(attempt_type),
+    HELD(pool_type),
+    HELD(job_type),
+    HELD(finish_job),
     HELD(transport_type),
     HELD(listener_type),
     HELD(stream_reader_type),
@@ -199,6 +206,8 @@ static const size_t held[] = {
     HELD(public_lock),
     HELD(public_condition),
     HELD(queue_shut_down),
+    HELD(step_type),
+    HELD(step_names),
 };
 
 static int
@@ -238,6 +247,9 @@ free_module(void *module)
     for (size_t i = 0; i < COUNT(names); i++)
         Py_CLEAR(*AT(state, names[i].offset));
     Py_CLEAR(state->task_keywords);
+    Py_CLEAR(state->no_args);
+    for (int i = 0; i < IORA__BOUND_METHODS; i++)
+        Py_CLEAR(state->bound_names[i]);
     iora__asyncio_free(&state->asyncio);
 }
 

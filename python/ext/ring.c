@@ -1,15 +1,17 @@
-/* ext/ring.c -- the ready queue's growth and end (theory in ring.h). */
+/* ext/ring.c -- a ring's growth and end (theory in ring.h). */
 #include "ext/ring.h"
 
 enum { FIRST_CAPACITY = 64 };
 
 int
-iora__ring_grow(struct ring *ring)
+iora__ring_grow(struct ring *ring, size_t n)
 {
-    const size_t capacity = ring->capacity == 0 ? FIRST_CAPACITY : ring->capacity * 2;
-    PyObject **const slots = PyMem_New(PyObject *, capacity);
+    size_t capacity = ring->capacity == 0 ? FIRST_CAPACITY : ring->capacity * 2;
+    PyObject **slots;
 
-    if (slots == NULL) {
+    while (capacity < ring->count + ring->promised + n) /* it was cleared meanwhile */
+        capacity *= 2;
+    if ((slots = PyMem_New(PyObject *, capacity)) == NULL) {
         PyErr_NoMemory();
         return -1;
     }
@@ -26,7 +28,8 @@ void
 iora__ring_clear(struct ring *ring)
 {
     while (ring->count > 0)
-        Py_DECREF(iora__ring_pop(ring));
+        Py_XDECREF(iora__ring_pop(ring));
     PyMem_Free(ring->slots);
-    *ring = (struct ring){0};
+    ring->slots = NULL;
+    ring->capacity = ring->first = 0;
 }

@@ -1,8 +1,10 @@
 /* ext/run.c -- running the loop: the drain, blocking, signals.
  *
- * A *batch* is what is in the ring when it begins. stop() lets the batch end and nothing after it run; asyncio
+ * The ring holds handles, and steps, which have none (step.c). A *batch* is what is in it when it begins. stop() lets the batch end and nothing after it run; asyncio
  * says the same of its turn. Several batches may run between two polls, within the core's slice, and a long
- * one may be interrupted by a poll.
+ * one may be interrupted by a poll. Programs' tests tend to count turns ("after two sleep(0) the other side has
+ * read it"), which holds where each turn polls, as asyncio's does. So in debug mode, in which tests run as a
+ * rule, and with IORA_POLL_EVERY_TURN in the environment, a batch is followed by a poll.
  *
  * The GIL is released only round a wait that may block. Until it is, nobody else can touch the ring; while it
  * is, `is_blocked` tells other threads to wake us. The backend delivers from within its wait: the first `_done`
@@ -18,6 +20,7 @@
 #include "ext/compat.h"
 #include "ext/loop.h"
 #include "ext/state.h"
+#include "ext/step.h"
 #include "ext/transport.h"
 
 #include "sys/sys.h"
@@ -78,10 +81,14 @@ run_timed(LoopObject *loop, HandleObject *handle)
 static int
 run_next(LoopObject *loop)
 {
-    HandleObject *const handle = (HandleObject *)iora__ring_pop(&loop->ready);
+    PyObject *const first = iora__ring_pop(&loop->ready);
+    HandleObject *handle;
     int rc = 0;
 
     loop->batch--;
+    if (PyContext_CheckExact(first))
+        return iora__step_run(loop, first);
+    handle = (HandleObject *)first;
     handle->flags &= (uint8_t)~IORA__QUEUED;
     if (!(handle->flags & IORA__CANCELLED))
         rc = loop->debug ? run_timed(loop, handle) : iora__handle_run(handle);
@@ -108,7 +115,7 @@ run_slice(iora_loop *core, LoopObject *loop)
     iora__loop_begin_slice(core);
     while (core->slice > 0) {
         if (loop->batch == 0) {
-            if (loop->is_stopping && core->callbacks_run > 0)
+            if ((loop->is_stopping || loop->polls_each_turn || loop->debug) && core->callbacks_run > 0)
                 return;
             if ((loop->batch = loop->ready.count) == 0)
                 return;
@@ -172,13 +179,20 @@ after_block(iora_loop *core, void *arg)
     iora__loop_take_gil(arg);
 }
 
+bool
+iora__loop_must_wake(LoopObject *loop)
+{
+    const bool must = loop->is_blocked && !loop->is_woken;
+
+    loop->is_woken |= must;
+    return must;
+}
+
 void
 iora__loop_wake(LoopObject *loop)
 {
-    if (!loop->is_blocked || loop->is_woken)
-        return;
-    loop->is_woken = true;
-    iora__mailbox_wake(loop->core);
+    if (iora__loop_must_wake(loop))
+        iora__mailbox_wake(loop->core);
 }
 
 void
@@ -190,14 +204,25 @@ iora__loop_init_guest(LoopObject *loop)
 
 /* ---- signals ------------------------------------------------------------------------------------------ */
 
+/* The interpreter calls its handlers by itself; of the bytes the Python part sees whether that was enough. */
 static void
 read_signals(void *arg)
 {
-    const LoopObject *const loop = arg;
+    LoopObject *const loop = arg;
     char bytes[64];
+    ssize_t n;
 
-    while (iora__sys_recv(loop->signal_fds[0], bytes, sizeof bytes, MSG_DONTWAIT) > 0)
-        ;
+    while ((n = iora__sys_recv(loop->signal_fds[0], bytes, sizeof bytes, MSG_DONTWAIT)) > 0) {
+        PyObject *const numbers = PyBytes_FromStringAndSize(bytes, n);
+        PyObject *const result =
+            numbers != NULL ? PyObject_CallMethod((PyObject *)loop, "_on_wake_up", "O", numbers)
+                            : NULL;
+
+        if (result == NULL)
+            PyErr_WriteUnraisable((PyObject *)loop);
+        Py_XDECREF(result);
+        Py_XDECREF(numbers);
+    }
 }
 
 static int
@@ -252,79 +277,129 @@ is_main_thread(void)
            id == PyThread_get_thread_ident();
 }
 
-/* signal.set_wakeup_fd(fd): the one it had before, -1 for none; -2 with an exception. */
-static long
-set_wakeup_fd(long fd)
-{
-    PyObject *const signal = PyImport_ImportModule("_signal");
-    PyObject *function = NULL, *args = NULL, *keywords = NULL, *before = NULL;
-    long result = -2;
+/* signal.set_wakeup_fd(), and what it takes to bring back what was there: at the end there may be no memory to make it.
+ * All NULL if this is not a thread that hears of signals. */
+struct hearing {
+    PyObject *set, *args, *keywords;
+};
 
-    if (signal != NULL && (function = PyObject_GetAttrString(signal, "set_wakeup_fd")) != NULL &&
-        (args = Py_BuildValue("(l)", fd)) != NULL &&
-        (keywords = Py_BuildValue("{s:O}", "warn_on_full_buffer", Py_False)) != NULL &&
-        (before = PyObject_Call(function, args, keywords)) != NULL)
-        result = PyLong_AsLong(before);
-    Py_XDECREF(before);
-    Py_XDECREF(keywords);
-    Py_XDECREF(args);
-    Py_XDECREF(function);
-    Py_XDECREF(signal);
-    return result;
+static void
+drop_hearing(struct hearing *hearing)
+{
+    Py_CLEAR(hearing->set);
+    Py_CLEAR(hearing->args);
+    Py_CLEAR(hearing->keywords);
 }
 
-enum { NOT_HEARING = -3 };
-
 static int
-hear_signals(LoopObject *loop, long *before)
+hear_signals(LoopObject *loop, struct hearing *hearing)
 {
     const int is_main = is_main_thread();
+    PyObject *signal, *ours = NULL, *before = NULL;
 
-    *before = NOT_HEARING;
+    *hearing = (struct hearing){0};
     if (is_main <= 0)
         return is_main;
     if (make_signal_fds(loop) < 0)
         return -1;
-    *before = set_wakeup_fd(loop->signal_fds[1]);
-    return *before == -2 ? -1 : 0;
+    if ((signal = PyImport_ImportModule("_signal")) != NULL &&
+        (hearing->set = PyObject_GetAttrString(signal, "set_wakeup_fd")) != NULL &&
+        (hearing->keywords = Py_BuildValue("{s:O}", "warn_on_full_buffer", Py_False)) != NULL &&
+        (hearing->args = PyTuple_New(1)) != NULL &&
+        (ours = Py_BuildValue("(i)", loop->signal_fds[1])) != NULL &&
+        (before = PyObject_Call(hearing->set, ours, hearing->keywords)) != NULL)
+        PyTuple_SET_ITEM(hearing->args, 0, before);
+    Py_XDECREF(ours);
+    Py_XDECREF(signal);
+    if (before == NULL)
+        drop_hearing(hearing);
+    return before == NULL ? -1 : 0;
 }
 
 /* Unless somebody has put another in the place of ours meanwhile. */
 static int
-hear_signals_no_more(const LoopObject *loop, long before)
+hear_as_before(const LoopObject *loop, const struct hearing *hearing)
 {
-    long ours;
+    PyObject *const found = PyObject_Call(hearing->set, hearing->args, hearing->keywords);
+    PyObject *args, *result = found;
+    const long fd = found != NULL ? PyLong_AsLong(found) : -1;
 
-    if (before == NOT_HEARING)
-        return 0;
-    ours = set_wakeup_fd(before);
-    if (ours >= 0 && ours != loop->signal_fds[1])
-        ours = set_wakeup_fd(ours);
-    return ours == -2 ? -1 : 0;
+    if (fd >= 0 && fd != loop->signal_fds[1]) {
+        args = PyTuple_Pack(1, found);
+        result = args != NULL ? PyObject_Call(hearing->set, args, hearing->keywords) : NULL;
+        Py_XDECREF(args);
+        Py_XDECREF(result);
+    }
+    Py_XDECREF(found);
+    return result == NULL ? -1 : 0;
+}
+
+static int
+hear_signals_no_more(const LoopObject *loop, struct hearing *hearing)
+{
+    const int rc = hearing->set != NULL ? hear_as_before(loop, hearing) : 0;
+
+    drop_hearing(hearing);
+    return rc;
 }
 
 /* ---- running --------------------------------------------------------------------------------------------- */
 
 static int
-check_may_run(LoopObject *loop)
+set_running(LoopObject *loop, PyObject *running)
+{
+    PyObject *const result =
+        PyObject_CallMethod(loop->state->events, "_set_running_loop", "O", running);
+
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* Up to 3.13 saying that nothing runs takes memory. Where there was none we stand there for a running loop, and the next
+ * who asks us finds that out. */
+static int
+forget_running(LoopObject *loop)
+{
+    if (set_running(loop, Py_None) == 0)
+        return 0;
+    PyErr_Clear();
+    return set_running(loop, Py_None);
+}
+
+static bool
+has_been_forgotten(const LoopObject *loop, PyObject *running)
+{
+    return PyObject_TypeCheck(running, loop->state->loop_type) && !((LoopObject *)running)->is_running;
+}
+
+static int
+check_is_free(LoopObject *loop)
 {
     PyObject *running;
+    int rc = 0;
 
-    if (iora__loop_check_closed(loop) < 0)
-        return -1;
     if (loop->is_running) {
         PyErr_SetString(PyExc_RuntimeError, "This event loop is already running");
         return -1;
     }
     if ((running = PyObject_CallMethod(loop->state->events, "_get_running_loop", NULL)) == NULL)
         return -1;
-    Py_DECREF(running);
-    if (running != Py_None) {
+    if (running != Py_None && has_been_forgotten(loop, running)) {
+        rc = set_running(loop, Py_None);
+    } else if (running != Py_None) {
         PyErr_SetString(PyExc_RuntimeError,
                         "Cannot run the event loop while another loop is running");
-        return -1;
+        rc = -1;
     }
-    return 0;
+    Py_DECREF(running);
+    return rc;
+}
+
+PyObject *
+iora__loop_check_running(LoopObject *loop, PyObject *unused)
+{
+    (void)unused;
+    return check_is_free(loop) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyObject *
@@ -364,48 +439,48 @@ track_origins(LoopObject *loop, bool enabled)
     return result == NULL ? -1 : 0;
 }
 
-/* sys.set_asyncgen_hooks(firstiter, finalizer), with what was there before in *before. */
+/* What was there before, and the function that brings it back: at the end there may be no memory to look for it. */
+struct hooks {
+    PyObject *before, *set;
+};
+
+static void
+drop_hooks(struct hooks *hooks)
+{
+    Py_CLEAR(hooks->before);
+    Py_CLEAR(hooks->set);
+}
+
+/* sys.set_asyncgen_hooks(firstiter, finalizer) */
 static int
-set_asyncgen_hooks(LoopObject *loop, PyObject **before)
+set_asyncgen_hooks(LoopObject *loop, struct hooks *hooks)
 {
     PyObject *const sys = PyImport_ImportModule("sys");
     PyObject *first = NULL, *last = NULL, *result = NULL;
 
-    *before = NULL;
-    if (sys != NULL && (*before = PyObject_CallMethod(sys, "get_asyncgen_hooks", NULL)) != NULL &&
+    *hooks = (struct hooks){0};
+    if (sys != NULL &&
+        (hooks->before = PyObject_CallMethod(sys, "get_asyncgen_hooks", NULL)) != NULL &&
+        (hooks->set = PyObject_GetAttrString(sys, "set_asyncgen_hooks")) != NULL &&
         (first = PyObject_GetAttrString((PyObject *)loop, "_asyncgen_firstiter_hook")) != NULL &&
         (last = PyObject_GetAttrString((PyObject *)loop, "_asyncgen_finalizer_hook")) != NULL)
-        result = PyObject_CallMethod(sys, "set_asyncgen_hooks", "OO", first, last);
+        result = PyObject_CallFunctionObjArgs(hooks->set, first, last, NULL);
     if (result == NULL)
-        Py_CLEAR(*before);
-    Py_XDECREF(result);
+        drop_hooks(hooks);
     Py_XDECREF(first);
     Py_XDECREF(last);
     Py_XDECREF(sys);
-    return *before == NULL ? -1 : 0;
+    Py_XDECREF(result);
+    return hooks->before == NULL ? -1 : 0;
 }
 
 static int
-restore_asyncgen_hooks(PyObject *before)
+restore_asyncgen_hooks(struct hooks *hooks)
 {
-    PyObject *const sys = PyImport_ImportModule("sys");
-    PyObject *const function =
-        sys != NULL ? PyObject_GetAttrString(sys, "set_asyncgen_hooks") : NULL;
-    PyObject *const result = function != NULL ? PyObject_Call(function, before, NULL) : NULL;
+    PyObject *const result = PyObject_Call(hooks->set, hooks->before, NULL);
 
     Py_XDECREF(result);
-    Py_XDECREF(function);
-    Py_XDECREF(sys);
-    return result == NULL ? -1 : 0;
-}
-
-static int
-set_running(LoopObject *loop, PyObject *running)
-{
-    PyObject *const result =
-        PyObject_CallMethod(loop->state->events, "_set_running_loop", "O", running);
-
-    Py_XDECREF(result);
+    drop_hooks(hooks);
     return result == NULL ? -1 : 0;
 }
 
@@ -439,12 +514,12 @@ turn_until_stopped(LoopObject *loop)
 PyObject *
 iora__loop_run_forever(LoopObject *loop, PyObject *unused)
 {
-    PyObject *hooks;
-    long wakeup_fd;
+    struct hooks hooks;
+    struct hearing hearing;
     int rc;
 
     (void)unused;
-    if (check_may_run(loop) < 0)
+    if (iora__loop_check_closed(loop) < 0 || check_is_free(loop) < 0)
         return NULL;
     if ((rc = iora__loop_enter(loop->core)) < 0) {
         (void)iora__raise(rc);
@@ -457,17 +532,16 @@ iora__loop_run_forever(LoopObject *loop, PyObject *unused)
         goto leave;
     if (set_asyncgen_hooks(loop, &hooks) < 0)
         goto stop_tracking;
-    if (hear_signals(loop, &wakeup_fd) < 0)
+    if (hear_signals(loop, &hearing) < 0)
         goto restore_hooks;
     if (set_running(loop, (PyObject *)loop) < 0)
-        goto restore_wakeup_fd;
+        goto stop_hearing;
     (void)turn_until_stopped(loop);
-    UNDO(set_running(loop, Py_None));
-restore_wakeup_fd:
-    UNDO(hear_signals_no_more(loop, wakeup_fd));
+    UNDO(forget_running(loop));
+stop_hearing:
+    UNDO(hear_signals_no_more(loop, &hearing));
 restore_hooks:
-    UNDO(restore_asyncgen_hooks(hooks));
-    Py_DECREF(hooks);
+    UNDO(restore_asyncgen_hooks(&hooks));
 stop_tracking:
     UNDO(track_origins(loop, false));
 leave:
@@ -475,6 +549,7 @@ leave:
     loop->is_running = false;
     Py_CLEAR(loop->task_keywords);
     Py_CLEAR(loop->future_keywords);
+    iora__bound_clear(&loop->bound);
     loop->batch = 0;
     iora__loop_leave(loop->core);
     Py_DECREF(loop);

@@ -8,6 +8,7 @@
  */
 #include "ext/loop.h"
 #include "ext/state.h"
+#include "ext/step.h"
 
 #include <math.h>
 
@@ -91,8 +92,8 @@ check_debug(LoopObject *loop, PyObject *callback, const char *method)
     return iora__loop_check_callback(loop, callback, method);
 }
 
-static PyObject *
-make_ready(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *context)
+PyObject *
+iora__loop_make_ready(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *context)
 {
     HandleObject *const handle = iora__handle_new(loop, args[0], args + 1, n - 1, context);
 
@@ -106,16 +107,28 @@ make_ready(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *cont
     return (PyObject *)handle;
 }
 
+/* A step, in a context (`*, context=...`), of a loop that is asked by nobody but _asyncio. */
+static inline bool
+is_step(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
+{
+    return names != NULL && n > 0 && iora__step_is_known(loop->state, args, n) &&
+           (names == loop->state->step_names || iora__step_note_names(loop->state, names)) &&
+           PyContext_CheckExact(args[n]) && !loop->debug && loop->core != NULL &&
+           iora__loop_is_plain(loop);
+}
+
 PyObject *
 iora__loop_call_soon(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
     PyObject *context;
 
+    if (is_step(loop, args, n, names))
+        return iora__step_push(loop, args, n) < 0 ? NULL : Py_NewRef(Py_None);
     if (check_count(n, 1, "call_soon") < 0 || take_context(args, n, names, &context) < 0 ||
         iora__loop_check_closed(loop) < 0 ||
         (loop->debug && check_debug(loop, args[0], "call_soon") < 0))
         return NULL;
-    return make_ready(loop, args, n, context);
+    return iora__loop_make_ready(loop, args, n, context);
 }
 
 PyObject *
@@ -128,7 +141,7 @@ iora__loop_call_soon_threadsafe(LoopObject *loop, PyObject *const *args, Py_ssiz
         take_context(args, n, names, &context) < 0 || iora__loop_check_closed(loop) < 0 ||
         (loop->debug && iora__loop_check_callback(loop, args[0], "call_soon_threadsafe") < 0))
         return NULL;
-    if ((handle = make_ready(loop, args, n, context)) != NULL)
+    if ((handle = iora__loop_make_ready(loop, args, n, context)) != NULL)
         iora__loop_wake(loop);
     return handle;
 }
@@ -150,7 +163,10 @@ as_time(PyObject *value, const char *name, double *out)
         PyErr_Format(PyExc_TypeError, "%s must not be None", name);
         return -1;
     }
-    *out = PyFloat_AsDouble(value);
+    /* The two that are usual without the way through tp_as_number. */
+    *out = PyFloat_CheckExact(value)  ? PyFloat_AS_DOUBLE(value)
+           : PyLong_CheckExact(value) ? PyLong_AsDouble(value)
+                                      : PyFloat_AsDouble(value);
     if (*out == -1.0 && PyErr_Occurred())
         return -1;
     if (isnan(*out)) {
@@ -175,8 +191,8 @@ run_due(struct iora__ready *ready)
     TimerObject *const timer = iora__container_of(ready, TimerObject, ready);
 
     iora__list_remove(&timer->in_loop);
-    if (iora__loop_push(timer->handle.loop, &timer->handle) < 0)
-        PyErr_WriteUnraisable((PyObject *)timer);
+    iora__ring_release(&timer->handle.loop->ready);
+    iora__loop_push_promised(timer->handle.loop, &timer->handle);
 }
 
 static PyObject *
@@ -187,6 +203,10 @@ schedule(LoopObject *loop, double when, PyObject *const *args, Py_ssize_t n, PyO
 
     if (timer == NULL)
         return NULL;
+    if (iora__ring_promise(&loop->ready) < 0) {
+        Py_DECREF(timer);
+        return NULL;
+    }
     timer->timer._fire = become_ready;
     timer->ready._run = run_due;
     iora__list_push_tail(&loop->timers, &timer->in_loop);
@@ -201,6 +221,7 @@ iora__loop_drop_timer(LoopObject *loop, TimerObject *timer)
     if (!iora__link_is_linked(&timer->in_loop))
         return;
     iora__list_remove(&timer->in_loop);
+    iora__ring_release(&loop->ready);
     iora__loop_timer_clear(loop->core, &timer->timer);
     iora__list_discard(&timer->ready._link);
     Py_DECREF(timer);
@@ -251,7 +272,7 @@ iora__loop_call_later(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyO
         take_context(args, n, names, &context) < 0 || iora__loop_check_closed(loop) < 0)
         return NULL;
     when = (double)iora__loop_now_ns(loop->core) * 1e-9 + delay;
-    if (!loop->call_at_is_ours)
+    if (!iora__loop_is_plain(loop))
         return call_at_of_another(loop, when, args, n, names);
     if (loop->debug && check_debug(loop, args[1], "call_later") < 0)
         return NULL;

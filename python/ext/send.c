@@ -321,15 +321,21 @@ sent(struct iora__op *op)
 void
 iora__loop_flush(LoopObject *loop)
 {
-    struct iora__link *link;
+    struct iora__link *link, again;
 
+    iora__list_init(&again);
     while ((link = iora__list_pop(&loop->unsent)) != NULL) {
         TransportObject *const transport = iora__container_of(link, TransportObject, in_unsent);
 
         iora__transport_flush(transport);
         iora__transport_check_high(transport);
-        Py_DECREF(transport);
+        if (iora__transport_lose_at_last(transport))
+            Py_DECREF(transport);
+        else
+            iora__list_push_tail(&again, link);
     }
+    while ((link = iora__list_pop(&again)) != NULL)
+        iora__list_push_tail(&loop->unsent, link);
 }
 
 static bool

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "ext/asyncio_state.h"
+#include "ext/bound.h"
 
 enum { IORA__FREE_HANDLES_MAX = 1024 };
 
@@ -32,9 +33,16 @@ struct state {
     PyTypeObject *timer_type;
     PyTypeObject *loop_type;
     PyTypeObject *attempt_type;
+    PyTypeObject *pool_type, *job_type; /* pool.c */
+    PyObject *finish_job;
     PyTypeObject *transport_type;
     PyTypeObject *listener_type;
     PyTypeObject *stream_reader_type, *stream_writer_type, *stream_protocol_type; /* streams.c */
+    PyTypeObject *step_type; /* step.c; NULL: steps are not told apart */
+    PyCFunction wake_up_function;
+    PyObject *step_names; /* ("context",), as _asyncio has it */
+    PyObject *no_args;                          /* () */
+    PyObject *bound_names[IORA__BOUND_METHODS]; /* bound.c */
     struct free_list handles;
     struct free_list timers;
     PyTypeObject *awaitable_type; /* awaitable.c */

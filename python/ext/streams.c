@@ -19,6 +19,7 @@
 #include "ext/streams.h"
 
 #include "ext/awaitable.h"
+#include "ext/compat.h"
 #include "ext/function.h"
 #include "ext/running.h"
 #include "ext/state.h"
@@ -58,7 +59,8 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     struct state *state;
-    PyObject *reader; /* a weak reference */
+    PyObject *reader;        /* a weak reference */
+    PyObject *drain_waiters; /* a deque; NULL: an empty one that nobody has looked at */
     char paused;
     char connection_lost;
 } ProtocolObject;
@@ -742,18 +744,15 @@ iora__stream_feed(PyObject *self, PyObject *data)
     PyObject *reader, *result;
     int rc;
 
-    if (is_none(protocol->reader))
+    if (is_none(protocol->reader) || (reader = iora__weakly_referenced(protocol->reader)) == NULL)
         return 0;
-    reader = Py_NewRef(PyWeakref_GET_OBJECT(protocol->reader));
     if ((PyObject *)Py_TYPE(reader) ==
         iora__sync_public_class(&state->public_stream_reader, "iora._streams", "StreamReader")) {
         rc = feed((ReaderObject *)reader, data);
-    } else if (reader != Py_None) {
+    } else {
         result = PyObject_CallMethodOneArg(reader, state->str_feed_data, data);
         rc = result == NULL ? -1 : 0;
         Py_XDECREF(result);
-    } else {
-        rc = 0;
     }
     Py_DECREF(reader);
     return rc;
@@ -792,6 +791,28 @@ set_reader(ProtocolObject *protocol, PyObject *reference, void *unused)
     }
     Py_XSETREF(protocol->reader, Py_NewRef(reference));
     return 0;
+}
+
+/* asyncio's class makes a deque for each connection, which takes 760 bytes and few ever need. */
+static int
+set_drain_waiters(ProtocolObject *protocol, PyObject *waiters, void *unused)
+{
+    const bool is_empty = waiters != NULL && protocol->state != NULL &&
+                          Py_IS_TYPE(waiters, (PyTypeObject *)protocol->state->deque) &&
+                          PyObject_Size(waiters) == 0;
+
+    (void)unused;
+    Py_XSETREF(protocol->drain_waiters, is_empty ? NULL : Py_XNewRef(waiters));
+    return 0;
+}
+
+static PyObject *
+get_drain_waiters(ProtocolObject *protocol, void *unused)
+{
+    (void)unused;
+    if (protocol->drain_waiters == NULL)
+        protocol->drain_waiters = PyObject_CallNoArgs(protocol->state->deque);
+    return Py_XNewRef(protocol->drain_waiters);
 }
 
 static PyObject *
@@ -898,6 +919,7 @@ protocol_traverse(ProtocolObject *protocol, visitproc visit, void *arg)
     if (protocol->state != NULL)
         Py_VISIT(protocol->state->module);
     Py_VISIT(protocol->reader);
+    Py_VISIT(protocol->drain_waiters);
     return 0;
 }
 
@@ -905,6 +927,7 @@ static int
 protocol_clear(ProtocolObject *protocol)
 {
     Py_CLEAR(protocol->reader);
+    Py_CLEAR(protocol->drain_waiters);
     return 0;
 }
 
@@ -1014,6 +1037,7 @@ static PyMemberDef protocol_members[] = {
 };
 
 static PyGetSetDef protocol_getset[] = {
+    {"_drain_waiters", (getter)get_drain_waiters, (setter)set_drain_waiters, NULL, NULL},
     {"_stream_reader_wr", (getter)get_reader, (setter)set_reader, NULL, NULL},
     {0},
 };

@@ -186,8 +186,8 @@ note_done(TaskGroup *group, PyObject *task)
     return is;
 }
 
-static PyObject *
-on_task_done(PyObject *self, PyObject *task)
+PyObject *
+iora__taskgroup_note_done(PyObject *self, PyObject *task)
 {
     TaskGroup *const group = (TaskGroup *)self;
     int rc;
@@ -198,7 +198,7 @@ on_task_done(PyObject *self, PyObject *task)
     return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-static PyMethodDef on_task_done_method = {"_on_task_done", on_task_done, METH_O, NULL};
+static PyMethodDef on_task_done_method = {"_on_task_done", iora__taskgroup_note_done, METH_O, NULL};
 
 /* ---- making tasks ------------------------------------------------------------------------------------------ */
 
@@ -677,7 +677,8 @@ static PyMethodDef group_methods[] = {
            "cancel($self, /)\n--\n\nCancel all tasks and the body; the block ends without an "
            "exception."),
     METHOD("_abort", group_abort, METH_NOARGS, "_abort($self, /)\n--\n\n"),
-    METHOD("_on_task_done", on_task_done, METH_O, "_on_task_done($self, task, /)\n--\n\n"),
+    METHOD("_on_task_done", iora__taskgroup_note_done, METH_O,
+           "_on_task_done($self, task, /)\n--\n\n"),
     METHOD("__aenter__", group_aenter, METH_NOARGS, "__aenter__($self, /)\n--\n\n"),
     METHOD("__aexit__", group_aexit, METH_FASTCALL, "__aexit__($self, et, exc, tb, /)\n--\n\n"),
     {0},

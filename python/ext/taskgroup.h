@@ -6,6 +6,9 @@
 
 struct state;
 
+/* The function behind the done callback of its tasks. */
+PyObject *iora__taskgroup_note_done(PyObject *group, PyObject *task);
+
 int iora__taskgroup_add(PyObject *module, struct state *state);
 
 #endif

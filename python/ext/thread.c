@@ -1,12 +1,14 @@
 /* ext/thread.c -- asyncio.to_thread.
  *
- * The function runs in the loop's default executor, within a copy of the caller's context.
+ * The function runs in the loop's default executor, within a copy of the caller's context. For a loop of ours that
+ * is its pool (pool.c), and the job enters the context itself.
  */
 #include "ext/thread.h"
 
 #include "ext/asyncio.h"
 #include "ext/awaitable.h"
 #include "ext/function.h"
+#include "ext/pool.h"
 
 enum { CALL, CONTEXT };
 
@@ -41,11 +43,38 @@ in_copied_context(struct state *state, PyObject *call)
     return bound;
 }
 
+/* The future of the call, a new reference. */
+static PyObject *
+run_in_pool(LoopObject *loop, PyObject *call)
+{
+    PyObject *const context = PyContext_CopyCurrent();
+    PyObject *const future = context != NULL ? iora__pool_run(loop, call, context) : NULL;
+
+    Py_XDECREF(context);
+    return future;
+}
+
+static PyObject *
+run_in_executor(struct state *state, PyObject *call)
+{
+    PyObject *const loop = iora__get_running_loop(state);
+    PyObject *const bound = loop != NULL ? in_copied_context(state, call) : NULL;
+    PyObject *const args[] = {loop, Py_None, bound};
+    PyObject *const future =
+        bound != NULL ? PyObject_VectorcallMethod(state->asyncio.str_run_in_executor, args,
+                                                  3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+                      : NULL;
+
+    Py_XDECREF(loop);
+    Py_XDECREF(bound);
+    return future;
+}
+
 static enum iora__outcome
 step(AwaitableObject *self, PyObject *value, PyObject **out)
 {
     struct state *const state = self->state;
-    PyObject *loop, *call;
+    LoopObject *ours;
 
     if (value == NULL)
         return IORA__RAISE;
@@ -54,16 +83,9 @@ step(AwaitableObject *self, PyObject *value, PyObject **out)
         return IORA__RETURN;
     }
     self->phase = 1;
-    if ((loop = iora__get_running_loop(state)) == NULL)
-        return IORA__RAISE;
-    if ((call = in_copied_context(state, self->refs[CALL])) != NULL) {
-        PyObject *const args[] = {loop, Py_None, call};
-
-        *out = PyObject_VectorcallMethod(state->asyncio.str_run_in_executor, args,
-                                         3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-        Py_DECREF(call);
-    }
-    Py_DECREF(loop);
+    ours = iora__running_loop_of_ours(state);
+    *out = ours != NULL && iora__pool_is_used(ours) ? run_in_pool(ours, self->refs[CALL])
+                                                    : run_in_executor(state, self->refs[CALL]);
     return *out != NULL ? IORA__AWAIT : IORA__RAISE;
 }
 

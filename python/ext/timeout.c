@@ -11,8 +11,9 @@
  * Nothing here waits, so leaving acts when it is called, without an awaitable of its own. Entering acts when it is
  * awaited: the task is that which awaits.
  *
- * wait_for() is 3.12's: what is awaited runs in the caller's task, within a Timeout. Without a timer for what ends
- * at once was rejected: who looks at the loop's timers would miss it.
+ * wait_for() is 3.12's: what is awaited runs in the caller's task, within a Timeout. On 3.11 one thing stays as it is
+ * there: a cancellation that comes after the time is up is not lost on what takes no notice of either. Without a timer
+ * for what ends at once was rejected: who looks at the loop's timers would miss it.
  */
 #include "ext/timeout.h"
 
@@ -548,16 +549,41 @@ await_within(AwaitableObject *self, PyObject **out)
     return IORA__AWAIT;
 }
 
+/* Once it is left: whether the task was cancelled by somebody else too, after the time was up. */
+static int
+was_cancelled_late(const Timeout *timeout)
+{
+    long cancelling;
+
+    if (timeout->phase != EXPIRED)
+        return 0;
+    cancelling = iora__task_cancelling(timeout->state, timeout->task);
+    return cancelling < 0 ? -1 : cancelling > timeout->cancelling;
+}
+
+static enum iora__outcome
+return_in_time(AwaitableObject *self, PyObject *value, PyObject **out)
+{
+    const int is_late =
+        PY_VERSION_HEX < 0x030c0000 ? was_cancelled_late((Timeout *)self->refs[TIMEOUT]) : 0;
+
+    if (is_late != 0) {
+        if (is_late > 0)
+            PyErr_SetNone(self->state->asyncio.cancelled_error);
+        return IORA__RAISE;
+    }
+    *out = Py_NewRef(value);
+    return IORA__RETURN;
+}
+
 static enum iora__outcome
 end_within(AwaitableObject *self, PyObject *value, PyObject **out)
 {
     PyObject *const raised = value == NULL ? iora__take_exception() : NULL;
     const int rc = leave((Timeout *)self->refs[TIMEOUT], raised);
 
-    if (rc == 0 && value != NULL) {
-        *out = Py_NewRef(value);
-        return IORA__RETURN;
-    }
+    if (rc == 0 && value != NULL)
+        return return_in_time(self, value, out);
     if (rc == 0)
         iora__raise_exception(raised);
     else

@@ -267,20 +267,52 @@ iora__transport_stop(TransportObject *transport, struct iora__op *op, bool *is_p
     Py_DECREF(transport); /* the caller has another */
 }
 
-int
-iora__transport_lose(TransportObject *transport, PyObject *exception, PyObject *context)
+static int
+schedule_lost(TransportObject *transport, PyObject *exception, PyObject *context)
 {
     PyObject *const args[] = {exception};
-    PyObject *method;
+    PyObject *const method = PyObject_GetAttrString((PyObject *)transport, "_call_connection_lost");
     HandleObject *handle;
 
-    transport->conn_lost++;
-    if (iora__loop_check_closed(transport->loop) < 0 ||
-        (method = PyObject_GetAttrString((PyObject *)transport, "_call_connection_lost")) == NULL)
+    if (method == NULL)
         return -1;
     handle = iora__handle_new(transport->loop, method, args, 1, context);
     Py_DECREF(method);
     return handle == NULL ? -1 : iora__loop_push(transport->loop, handle);
+}
+
+/* For want of memory nobody may be left with a connection that is lost, and its descriptor: the next flush, which is
+ * before the loop waits, tries again. */
+int
+iora__transport_lose(TransportObject *transport, PyObject *exception, PyObject *context)
+{
+    transport->conn_lost++;
+    if (iora__loop_check_closed(transport->loop) < 0)
+        return -1;
+    if (schedule_lost(transport, exception, context) == 0)
+        return 0;
+    if (!PyErr_ExceptionMatches(PyExc_MemoryError))
+        return -1;
+    PyErr_Clear();
+    transport->lost_by = Py_NewRef(exception);
+    if (!iora__link_is_linked(&transport->in_unsent)) {
+        iora__list_push_tail(&transport->loop->unsent, &transport->in_unsent);
+        Py_INCREF(transport);
+    }
+    return 0;
+}
+
+bool
+iora__transport_lose_at_last(TransportObject *transport)
+{
+    if (transport->lost_by == NULL)
+        return true;
+    if (schedule_lost(transport, transport->lost_by, transport->context) < 0) {
+        PyErr_Clear();
+        return false;
+    }
+    Py_CLEAR(transport->lost_by);
+    return true;
 }
 
 void
@@ -319,20 +351,24 @@ iora__transport_close(TransportObject *transport, PyObject *context)
                : 0;
 }
 
+/* Whatever is raised stays so. */
 static void
 detach_from_server(TransportObject *transport)
 {
     PyObject *const server = transport->server;
-    PyObject *result;
+    PyObject *result, *raised;
 
     if (server == NULL)
         return;
     transport->server = NULL;
+    raised = PyErr_Occurred() ? iora__take_exception() : NULL;
     result = PyObject_CallMethodNoArgs(server, transport->loop->state->str__detach);
     if (result == NULL)
         PyErr_WriteUnraisable(server);
     Py_XDECREF(result);
     Py_DECREF(server);
+    if (raised != NULL)
+        iora__raise_exception(raised);
 }
 
 /* By the loop, one turn after the connection was lost. */
@@ -899,6 +935,8 @@ iora__loop_drop_transports(LoopObject *loop)
     struct iora__link *link;
 
     iora__loop_flush(loop);
+    while ((link = iora__list_pop(&loop->unsent)) != NULL)
+        Py_DECREF(iora__container_of(link, TransportObject, in_unsent));
     while ((link = loop->transports._next) != &loop->transports) {
         TransportObject *const transport = iora__container_of(link, TransportObject, in_loop);
 
@@ -949,6 +987,7 @@ transport_traverse(TransportObject *transport, visitproc visit, void *arg)
     Py_VISIT(transport->dict);
     Py_VISIT(transport->target);
     Py_VISIT(transport->exception);
+    Py_VISIT(transport->lost_by);
     return 0;
 }
 
@@ -962,6 +1001,7 @@ transport_clear(TransportObject *transport)
     Py_CLEAR(transport->dict);
     Py_CLEAR(transport->target);
     Py_CLEAR(transport->exception);
+    Py_CLEAR(transport->lost_by);
     return 0;
 }
 

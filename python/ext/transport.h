@@ -47,6 +47,7 @@ typedef struct TransportObject {
     struct iora__op send; /* of the first piece, when the kernel had no room */
     PyObject *target;     /* what is received into: the protocol's buffer, or bytes of ours */
     PyObject *exception;  /* that get_buffer() raised */
+    PyObject *lost_by;    /* what connection_lost() shall be told, as soon as there is memory to call it */
 
     struct iora__link
         in_unsent;     /* the loop's list of those that have something to send; a reference */
@@ -96,6 +97,9 @@ int iora__loop_adopt(LoopObject *loop, PyObject *sock, int fd);
 
 /* -1 with RuntimeError if the descriptor is a transport's. */
 int iora__transport_check_free(PyObject *transport, PyObject *fd);
+
+/* Have connection_lost() called, if that had to be put off for want of memory: false if there still is none. */
+bool iora__transport_lose_at_last(TransportObject *transport);
 
 /* Whether what is set must leave the loop. */
 bool iora__must_leave(void);

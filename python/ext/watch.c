@@ -1,8 +1,12 @@
 /* ext/watch.c -- add_reader, add_writer, and what removes them.
  *
  * One *watch* for each descriptor that has a reader or a writer, in the loop's table of descriptors. It is a watcher of
- * the core's, which never changes the descriptor; its callback makes the handle ready, unless it already is.
+ * the core's, which never changes the descriptor; its callback makes the handle ready, unless it already is. Each side
+ * that is watched has a promise of the ring's for that.
  * A side that the kernel ends with an error has its handle called once more, which then finds the error.
+ *
+ * An object that was closed while it was watched has no descriptor any more, and can be removed all the same: the
+ * watch knows it.
  */
 #include "ext/loop.h"
 #include "ext/state.h"
@@ -13,6 +17,7 @@ enum { READER, WRITER };
 struct watch {
     iora_watcher watcher;
     LoopObject *loop; /* it owns us */
+    PyObject *file;   /* what was given for the descriptor, if not its number */
     HandleObject *handles[2];
 };
 
@@ -23,8 +28,7 @@ push_handle(const struct watch *watch, int side)
 
     if (handle == NULL || handle->flags & IORA__QUEUED)
         return;
-    if (iora__loop_push(watch->loop, (HandleObject *)Py_NewRef((PyObject *)handle)) < 0)
-        PyErr_WriteUnraisable((PyObject *)handle);
+    iora__loop_push_promised(watch->loop, (HandleObject *)Py_NewRef((PyObject *)handle));
 }
 
 static void
@@ -93,9 +97,23 @@ free_watch(LoopObject *loop, int fd)
 {
     struct watch *const watch = loop->descriptors[fd].watch;
 
+    PyObject *const file = watch->file;
+
     loop->descriptors[fd].watch = NULL;
     iora_watcher_close(&watch->watcher);
     PyMem_Free(watch);
+    Py_XDECREF(file);
+}
+
+/* The descriptor that is watched by this object's name; -1 if there is none. */
+static int
+find_by_object(const LoopObject *loop, const PyObject *file)
+{
+    for (size_t fd = 0; fd < loop->n_descriptors; fd++) {
+        if (loop->descriptors[fd].watch != NULL && loop->descriptors[fd].watch->file == file)
+            return (int)fd;
+    }
+    return -1;
 }
 
 /* What asyncio takes for a descriptor: a number, or something with fileno(). */
@@ -124,6 +142,7 @@ add(LoopObject *loop, PyObject *const *args, Py_ssize_t n, int side)
 {
     struct watch *watch;
     HandleObject *handle, *before;
+    PyObject *file_before = NULL;
     int fd, rc;
 
     if (n < 2) {
@@ -138,14 +157,23 @@ add(LoopObject *loop, PyObject *const *args, Py_ssize_t n, int side)
     if ((watch = get_watch(loop, fd)) == NULL)
         goto fail_handle;
     if ((rc = set_side(watch, side, true)) < 0) {
-        if (watch->handles[READER] == NULL && watch->handles[WRITER] == NULL)
-            free_watch(loop, fd);
         (void)iora__raise(rc);
-        goto fail_handle;
+        goto fail_watch;
+    }
+    if (!PyLong_Check(args[0])) {
+        file_before = watch->file;
+        watch->file = Py_NewRef(args[0]);
     }
     before = watch->handles[side];
+    if (iora__ring_promise(&loop->ready) < 0) {
+        if (before == NULL)
+            (void)set_side(watch, side, false);
+        goto fail_watch;
+    }
     watch->handles[side] = (HandleObject *)Py_NewRef((PyObject *)handle);
+    Py_XDECREF(file_before); /* who may do anything: the watch may be gone */
     if (before != NULL) {
+        iora__ring_release(&loop->ready); /* it may be in the ring still: so it had one of its own */
         rc = iora__handle_cancel(before);
         Py_DECREF(before);
         if (rc < 0)
@@ -153,6 +181,9 @@ add(LoopObject *loop, PyObject *const *args, Py_ssize_t n, int side)
     }
     return (PyObject *)handle;
 
+fail_watch:
+    if (watch->handles[READER] == NULL && watch->handles[WRITER] == NULL)
+        free_watch(loop, fd);
 fail_handle:
     Py_DECREF(handle);
     return NULL;
@@ -161,17 +192,23 @@ fail_handle:
 static PyObject *
 remove_side(LoopObject *loop, PyObject *object, int side)
 {
-    const int fd = as_descriptor(object);
+    int fd = as_descriptor(object);
     struct watch *watch;
     HandleObject *handle;
     int rc;
 
-    if (fd < 0 || check_free(loop, fd, object) < 0)
+    if (fd < 0) {
+        if ((fd = find_by_object(loop, object)) < 0)
+            return NULL;
+        PyErr_Clear();
+    } else if (check_free(loop, fd, object) < 0) {
         return NULL;
+    }
     if ((size_t)fd >= loop->n_descriptors || (watch = loop->descriptors[fd].watch) == NULL ||
         (handle = watch->handles[side]) == NULL)
         Py_RETURN_FALSE;
     watch->handles[side] = NULL;
+    iora__ring_release(&loop->ready);
     if (watch->handles[!side] == NULL)
         free_watch(loop, fd);
     else
@@ -212,11 +249,15 @@ iora__loop_drop_watches(LoopObject *loop)
         if (loop->descriptors[fd].watch == NULL)
             continue;
 
-        HandleObject *const reader = loop->descriptors[fd].watch->handles[READER];
-        HandleObject *const writer = loop->descriptors[fd].watch->handles[WRITER];
+        HandleObject *const handles[] = {loop->descriptors[fd].watch->handles[READER],
+                                         loop->descriptors[fd].watch->handles[WRITER]};
         free_watch(loop, (int)fd);
-        Py_XDECREF(reader);
-        Py_XDECREF(writer);
+        for (int side = READER; side <= WRITER; side++) {
+            if (handles[side] == NULL)
+                continue;
+            iora__ring_release(&loop->ready);
+            Py_DECREF(handles[side]);
+        }
     }
     PyMem_Free(loop->descriptors);
     loop->descriptors = NULL;
@@ -228,6 +269,7 @@ iora__loop_traverse_watches(LoopObject *loop, visitproc visit, void *arg)
 {
     for (size_t fd = 0; fd < loop->n_descriptors; fd++) {
         if (loop->descriptors[fd].watch != NULL) {
+            Py_VISIT(loop->descriptors[fd].watch->file);
             Py_VISIT(loop->descriptors[fd].watch->handles[READER]);
             Py_VISIT(loop->descriptors[fd].watch->handles[WRITER]);
         }

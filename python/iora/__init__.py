@@ -10,7 +10,7 @@ Everything else that asyncio has is here too, so `import iora as asyncio` works.
 
 import asyncio as _asyncio
 
-from . import _locks, _queues, _streams, _tasks
+from . import _locks, _queues, _steps, _streams, _tasks
 from ._install import install, uninstall
 from ._locks import *
 from ._loop import EventLoop, new_event_loop

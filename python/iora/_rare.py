@@ -5,6 +5,7 @@ coroutine that tries first, and otherwise awaits a future that C completes.
 """
 
 import asyncio
+import collections
 import concurrent.futures
 import contextvars
 import errno
@@ -79,12 +80,6 @@ class Rare:
         if not future.done():
             raise RuntimeError("Event loop stopped before Future completed.")
         return future.result()
-
-    def _check_running(self):
-        if self.is_running():
-            raise RuntimeError("This event loop is already running")
-        if events._get_running_loop() is not None:
-            raise RuntimeError("Cannot run the event loop while another loop is running")
 
     def _create_task_by_factory(self, coro, **kwargs):
         if sys.version_info >= (3, 14):
@@ -198,22 +193,8 @@ class Rare:
 
     # ---- threads ------------------------------------------------------------------------------------
 
-    def _check_default_executor(self):
-        if self._executor_shutdown_called:
-            raise RuntimeError("Executor shutdown has been called")
-
-    def run_in_executor(self, executor, func, *args):
-        """A future for func(*args), called in a thread of the executor (None: the loop's own)."""
-        self._check_closed()
-        if self._debug:
-            self._check_callback(func, "run_in_executor")
-        if executor is None:
-            self._check_default_executor()
-            executor = self._default_executor
-            if executor is None:
-                executor = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="asyncio")
-                self._default_executor = executor
-        return futures.wrap_future(executor.submit(func, *args), loop=self)
+    def _run_by_executor(self, executor, args):
+        return futures.wrap_future(executor.submit(*args), loop=self)
 
     def set_default_executor(self, executor):
         """Set what run_in_executor(None, ...) uses: a ThreadPoolExecutor."""
@@ -224,10 +205,10 @@ class Rare:
     async def shutdown_default_executor(self, timeout=None):
         """Wait until the threads of the default executor have ended."""
         self._executor_shutdown_called = True
-        if self._default_executor is None:
+        if not self._executors:
             return
         future = self.create_future()
-        thread = threading.Thread(target=self._join_executor, args=(future,))
+        thread = threading.Thread(target=self._join_executors, args=(future,))
         thread.start()
         try:
             async with asyncio.timeout(timeout):
@@ -235,13 +216,15 @@ class Rare:
         except TimeoutError:
             warnings.warn("The executor did not finishing joining its threads within "
                           f"{timeout} seconds.", RuntimeWarning, stacklevel=2)
-            self._default_executor.shutdown(wait=False)
+            for executor in self._executors:
+                executor.shutdown(wait=False)
         else:
             thread.join()
 
-    def _join_executor(self, future):
+    def _join_executors(self, future):
         try:
-            self._default_executor.shutdown(wait=True)
+            for executor in self._executors:
+                executor.shutdown(wait=True)
         except Exception as exc:
             finish, value = future.set_exception, exc
         else:
@@ -404,7 +387,13 @@ class Rare:
     # The interpreter runs our handler in the main thread, between two bytecodes or when the loop asks for it;
     # while the loop waits, its wake-up descriptor brings it there. So no signal can be lost to a full pipe.
 
+    #
+    # asyncio has nothing but the bytes that come by that descriptor, and so calls its handler even while the
+    # interpreter's is another: uvicorn puts its own in the place of ours while it serves. So a byte for which ours
+    # was not called counts as well.
+
     _signal_handlers = None  # number: (callback, arguments, context)
+    _signals_taken = collections.Counter()  # by ours, of which the bytes are still to come
 
     @staticmethod
     def _check_signal(sig):
@@ -421,6 +410,7 @@ class Rare:
         self._check_closed()
         if self._signal_handlers is None:
             self._signal_handlers = {}
+            self._signals_taken = collections.Counter()
         before = self._signal_handlers.get(sig)
         self._signal_handlers[sig] = callback, args, contextvars.copy_context()
         try:
@@ -438,6 +428,19 @@ class Rare:
             raise
 
     def _on_signal(self, sig, frame):
+        if self.is_running():
+            self._signals_taken[sig] += 1
+        self._call_signal_handler(sig)
+
+    def _on_wake_up(self, numbers):
+        """What the interpreter wrote: by now it has called its handlers, as before each function in Python."""
+        for sig in numbers:
+            if self._signals_taken[sig] > 0:
+                self._signals_taken[sig] -= 1
+            else:
+                self._call_signal_handler(sig)
+
+    def _call_signal_handler(self, sig):
         found = (self._signal_handlers or {}).get(sig)
         if found is not None and not self.is_closed():
             callback, args, context = found

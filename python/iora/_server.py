@@ -12,6 +12,7 @@ class Server(base_events.Server):
         self._sockets = sockets
         self._protocol_factory = protocol_factory
         self._backlog = backlog
+        self._ssl_context = None  # as asyncio's says that it has no TLS
         self._paths = list(paths)  # of Unix sockets, with the inode each had
         self._listeners = []
         self._active_count = 0

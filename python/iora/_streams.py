@@ -1,6 +1,8 @@
 """The streams that users see: C below, asyncio's names and classes above, which keep what is done once a connection."""
 
 import asyncio
+import functools
+import sys
 from asyncio import coroutines
 
 from . import _c
@@ -9,6 +11,9 @@ __all__ = ["StreamReader", "StreamReaderProtocol", "StreamWriter", "open_connect
            "open_unix_connection", "start_server", "start_unix_server"]
 
 _LIMIT = 1 << 16
+
+# From 3.13 on a server's connection is closed when nobody keeps its writer.
+_KEEPS_WRITERS = sys.version_info < (3, 13)
 
 
 class StreamReader(_c.StreamReader, asyncio.StreamReader):
@@ -30,23 +35,25 @@ class StreamReaderProtocol(_c.StreamReaderProtocol, asyncio.StreamReaderProtocol
             return
         # Here, and not above, since that would make a writer of asyncio's.
         reader = self._stream_reader
-        self._stream_writer = StreamWriter(transport, self, reader, self._loop)
-        result = connected(reader, self._stream_writer)
+        writer = StreamWriter(transport, self, reader, self._loop)
+        if _KEEPS_WRITERS:
+            self._stream_writer = writer
+        result = connected(reader, writer)
         if coroutines.iscoroutine(result):
             self._task = self._loop.create_task(result)
-            self._task.add_done_callback(self._handler_ended)
+            self._task.add_done_callback(functools.partial(self._handler_ended, transport))
         self._strong_reader = None
 
-    def _handler_ended(self, task):
+    def _handler_ended(self, transport, task):
         if task.cancelled():
-            self._transport.close()
+            transport.close()
         elif (exc := task.exception()) is not None:
             self._loop.call_exception_handler({
                 "message": "Unhandled exception in client_connected_cb",
                 "exception": exc,
-                "transport": self._transport,
+                "transport": transport,
             })
-            self._transport.close()
+            transport.close()
 
 
 async def _open(connect, where, limit, how):

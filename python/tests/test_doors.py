@@ -1,11 +1,15 @@
 """The ways in: run, Runner, install, python -m iora, import iora as asyncio; signals; forks."""
 
 import asyncio
+import fcntl
 import os
+import pty
+import select
 import selectors
 import signal
 import subprocess
 import sys
+import termios
 import textwrap
 import threading
 import time
@@ -20,6 +24,50 @@ def python(*arguments, code=None, **kwargs):
         arguments = ("-c", textwrap.dedent(code), *arguments)
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True,
                           timeout=60, check=False, **kwargs)
+
+
+class Terminal:
+    """The interpreter on a terminal of its own."""
+
+    def __init__(self, *arguments, env):
+        self.end, theirs = pty.openpty()
+        self.process = subprocess.Popen([sys.executable, *arguments], stdin=theirs, stdout=theirs, stderr=theirs,
+                                        env=env, start_new_session=True,
+                                        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        os.close(theirs)
+        self.seen = ""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.end)
+
+    def _read(self):
+        """What comes next; None at the end, or if nothing does."""
+        if not select.select([self.end], [], [], 60)[0]:
+            return None
+        try:
+            return os.read(self.end, 1 << 16).decode(errors="replace")
+        except OSError:  # EIO: nobody holds the other side any more
+            return None
+
+    def type(self, text):
+        self.seen = ""
+        os.write(self.end, text.encode())
+
+    def wait_for(self, text):
+        while text not in self.seen:
+            more = self._read()
+            assert more, f"{text!r} is not in {self.seen!r}"
+            self.seen += more
+
+    def status(self):
+        while self._read():
+            pass
+        return self.process.wait(60)
 
 
 async def which():
@@ -114,6 +162,60 @@ def test_python_m_iora_runs_a_file_or_a_module(tmp_path):
     assert by_module.stdout == "iora._loop ['a', 'b'] __main__\n", by_module.stderr
 
 
+@pytest.mark.parametrize("arguments, status, message", [
+    (["nowhere.py"], 2, "can't open file 'nowhere.py'"),
+    (["-m"], 2, "-m needs a module"),
+    (["-m", "nowhere"], 1, "No module named nowhere"),
+    (["-m", "asyncio.nowhere"], 1, "No module named asyncio.nowhere"),
+    (["-m", "nowhere.at.all"], 1, "No module named nowhere.at.all"),
+    (["-x"], 2, "there is no option -x"),
+])
+def test_python_m_iora_says_what_is_wrong(arguments, status, message):
+    done = python("-m", "iora", *arguments)
+    assert done.returncode == status
+    assert done.stderr.startswith(f"python -m iora: {message}") and done.stderr.count("\n") == 1
+
+
+def test_python_m_iora_tells_of_an_error_as_python_does(tmp_path):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("import nowhere")
+    (tmp_path / "program.py").write_text("import package.part")
+    for arguments in ("program.py",), ("-m", "program"), ("-m", "package.part"):
+        done = python("-m", "iora", *arguments, cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.endswith("ModuleNotFoundError: No module named 'nowhere'\n")
+
+
+PROMPTED = ["await asyncio.sleep(0.001, 'slept')", "type(asyncio.get_running_loop())", "kept = 6",
+            "await asyncio.create_task(asyncio.sleep(0, kept * 7))", "1 / 0", "asyncio.sleep.__module__, 'end'"]
+
+
+def test_python_m_iora_has_a_prompt_at_which_await_works():
+    done = subprocess.run([sys.executable, "-m", "iora"], input="\n".join(["import asyncio", *PROMPTED, ""]),
+                          capture_output=True, text=True, timeout=60, check=False)
+    for shown in "'slept'", "<class 'iora._loop.EventLoop'>", "42", "'end'":
+        assert shown in done.stdout, done.stdout + done.stderr
+    assert "ZeroDivisionError" in done.stderr
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("basic", ["1", ""])
+def test_at_the_prompt_ctrl_c_ends_what_is_awaited(basic):
+    """On a terminal, with the interpreter's newer prompt (3.13) too."""
+    terminal = Terminal("-m", "iora", env=os.environ | {"TERM": "xterm", "PYTHON_BASIC_REPL": basic})
+    with terminal:
+        terminal.wait_for(">>> ")
+        terminal.type("await asyncio.sleep(100 + 1)\r")
+        terminal.wait_for("100 + 1)")
+        time.sleep(0.3)  # until it is in the await; earlier, Ctrl-C is for the line
+        terminal.type("\x03")
+        terminal.wait_for("KeyboardInterrupt")
+        terminal.type("await asyncio.sleep(0, 6 * 7)\r")
+        terminal.wait_for("42")
+        terminal.type("exit()\r")
+        assert terminal.status() == 0
+
+
 def test_ctrl_c_cancels_the_main_task_while_the_loop_waits():
     done = python(code="""
         import asyncio, iora, os, signal, threading
@@ -149,6 +251,29 @@ def test_a_second_ctrl_c_is_raised_at_once():
             print("interrupted")
         """)
     assert done.stdout == "deaf\ninterrupted\n", done.stderr
+
+
+def test_a_signal_handler_is_called_while_the_interpreters_is_another(run, loop):
+    """uvicorn takes SIGINT over while it serves; the handlers of the program's loop heard nothing of it."""
+    heard, others = [], []
+
+    async def scene():
+        loop.add_signal_handler(signal.SIGUSR1, heard.append, "ours")
+        ours = signal.signal(signal.SIGUSR1, lambda *_: others.append("another"))
+        signal.raise_signal(signal.SIGUSR1)
+        await asyncio.sleep(0.01)
+        assert (heard, others) == (["ours"], ["another"])
+        signal.signal(signal.SIGUSR1, ours)
+        signal.raise_signal(signal.SIGUSR1)
+        await asyncio.sleep(0.01)
+        assert heard == ["ours"] * 2
+        signal.raise_signal(signal.SIGUSR1)
+        signal.signal(signal.SIGUSR1, lambda *_: None)  # once ours has been called, and before its byte is read
+        await asyncio.sleep(0.01)
+        assert heard == ["ours"] * 3
+        assert loop.remove_signal_handler(signal.SIGUSR1)
+
+    run(scene())
 
 
 def test_a_signal_that_lands_on_another_thread_wakes_the_loop(loop):

@@ -5,6 +5,8 @@ import contextvars
 import gc
 import os
 import socket
+import threading
+import weakref
 
 import pytest
 
@@ -531,6 +533,62 @@ def test_a_server_echoes_to_many(run, loop):
     run(main())
 
 
+@pytest.mark.parametrize("side", ["reader", "writer"])
+def test_a_socket_that_was_closed_can_still_be_removed(loop, side):
+    """anyio closes a socket, and a callback removes its reader: that ended in a ValueError."""
+    add, remove = getattr(loop, f"add_{side}"), getattr(loop, f"remove_{side}")
+    ours, theirs = socket.socketpair()
+    with theirs:
+        add(ours, lambda: None)
+        ours.close()
+        assert remove(ours)
+        with pytest.raises(ValueError):
+            remove(ours)
+        again, other = socket.socketpair()  # by the number that ours had
+        with again, other:
+            heard = []
+            other.send(b"x")
+            loop.add_reader(again, lambda: heard.append(again.recv(1)) or loop.stop())
+            with pytest.raises(ValueError):
+                remove(ours)
+            loop.run_forever()
+            assert heard == [b"x"] and loop.remove_reader(again)
+
+
+def test_a_watched_object_goes_with_its_watch(loop):
+    """The loop knows what it watches by name; it keeps none of it longer, and takes the newest of a number."""
+    class File:
+        def __init__(self, fd):
+            self.fd = fd
+
+        def fileno(self):
+            return self.fd
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        first, second = File(ours.fileno()), File(ours.fileno())
+        gone = [weakref.ref(first), weakref.ref(second)]
+        loop.add_reader(first, lambda: None)
+        loop.add_writer(second, lambda: None)
+        del first
+        assert gone[0]() is None
+        second.fd = -1
+        assert loop.remove_reader(second) and loop.remove_writer(second)
+        with pytest.raises(ValueError):
+            loop.remove_writer(second)
+        del second
+        assert gone[1]() is None
+
+
+def test_a_server_without_tls_says_so_where_asyncios_does(run, loop):
+    """websockets' tests read a server's _ssl_context to make their addresses."""
+    async def scene():
+        async with await loop.create_server(asyncio.Protocol, "127.0.0.1", 0) as server:
+            return server._ssl_context
+
+    assert run(scene()) is None
+
+
 def test_a_server_waits_for_its_clients_or_closes_them(run, loop):
     async def main():
         server = await loop.create_server(Recorder, "127.0.0.1", 0)
@@ -548,6 +606,36 @@ def test_a_server_waits_for_its_clients_or_closes_them(run, loop):
         await writer.wait_closed()
 
     run(main())
+
+
+@pytest.mark.parametrize("keep_alive", [None, False, True])
+def test_a_server_may_keep_its_connections_alive(run, loop, keep_alive):
+    async def main():
+        server = await loop.create_server(Echo, "127.0.0.1", 0, keep_alive=keep_alive)
+        option = server.sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        server.close()
+        await server.wait_closed()
+        return bool(option)
+
+    assert run(main()) is bool(keep_alive)
+
+
+def test_threads_are_waited_for_as_long_as_one_likes(loop):
+    async def main(timeout):
+        await loop.shutdown_default_executor(timeout)
+
+    release = threading.Event()
+    started = threading.Event()
+    working = loop.run_in_executor(None, lambda: started.set() or release.wait())
+    started.wait()
+    with pytest.warns(RuntimeWarning, match="within 0.001 seconds"):
+        loop.run_until_complete(main(0.001))
+    assert not working.done()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        loop.run_in_executor(None, int)
+    release.set()
+    assert loop.run_until_complete(working)
+    loop.run_until_complete(main(60))
 
 
 def test_unix_sockets(run, loop, tmp_path):

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import gc
 import math
+import socket
 import threading
 import time
 import weakref
@@ -241,6 +242,34 @@ def test_a_thread_that_computes_does_not_keep_the_loop_from_turning(loop):
     stop.set()
     thread.join()
     assert turns > 5000  # handing the GIL over at each poll allows some 60 turns
+
+
+@pytest.mark.parametrize("by", ["debug mode", "the environment"])
+def test_two_turns_are_enough_to_read_what_was_sent(by, monkeypatch):
+    """websockets' tests sent a frame, slept twice for nothing, and found none: no turn had polled meanwhile."""
+    if by == "the environment":
+        monkeypatch.setenv("IORA_POLL_EVERY_TURN", "1")
+    loop = iora.new_event_loop()
+    loop.set_debug(by == "debug mode")
+
+    async def count():
+        received = []
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            theirs.setblocking(False)
+            loop.add_reader(theirs, lambda: received.append(theirs.recv(1)))
+            await asyncio.sleep(0)
+            for _ in range(100):
+                ours.send(b"x")
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            loop.remove_reader(theirs)
+        return len(received)
+
+    try:
+        assert loop.run_until_complete(count()) == 100
+    finally:
+        loop.close()
 
 
 def test_a_closed_loop_refuses(loop):

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import socket
 import unittest.mock
+from collections import deque
 
 import pytest
 
@@ -199,7 +200,80 @@ def test_drain_waits_while_the_other_side_does_not_read():
     both(scenario)
 
 
+def test_a_handler_that_closes_its_writer_may_fail_or_be_cancelled(run):
+    """Its connection is gone before its task ends."""
+    async def cancelled():
+        asyncio.current_task().cancel()
+        await asyncio.sleep(1)
+
+    async def fails():
+        raise ValueError
+
+    async def told_of(ending):
+        told = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["message"]))
+
+        async def handler(reader, writer):
+            writer.close()
+            await asyncio.sleep(0.01)
+            await ending()
+
+        server = await iora.start_server(handler, "127.0.0.1", 0)
+        reader, writer = await iora.open_connection(*server.sockets[0].getsockname())
+        assert await reader.read() == b""
+        await asyncio.sleep(0.02)
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        await server.wait_closed()
+        return told
+
+    assert run(told_of(cancelled)) == []
+    assert run(told_of(fails)) == ["Unhandled exception in client_connected_cb"]
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <StreamWriter:ResourceWarning")
+def test_a_connection_whose_writer_nobody_keeps_is_as_the_versions_own():
+    """From 3.13 on that closes it."""
+    async def scenario(module, trace):
+        server = await module.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+        reader, writer = await module.open_connection(*server.sockets[0].getsockname())
+        reading = asyncio.ensure_future(reader.read())
+        await asyncio.sleep(0.02)
+        gc.collect()
+        await asyncio.wait([reading], timeout=0.05)
+        trace.append(reading.done())
+        writer.close()
+        server.close()
+        await asyncio.wait([reading])
+
+    both(scenario)
+
+
 # ---- how ours keep their bytes ---------------------------------------------------------------------------------
+
+def test_a_stream_has_no_deque_of_those_who_drain_until_somebody_does(run):
+    async def main():
+        ours, theirs = socket.socketpair()
+        with theirs:
+            _, writer = await iora.open_connection(sock=ours)
+            protocol = writer.transport.get_protocol()
+            assert not [held for held in gc.get_referents(protocol) if isinstance(held, deque)]
+            protocol.pause_writing()
+            draining = asyncio.ensure_future(writer.drain())
+            await asyncio.sleep(0)
+            assert len(protocol._drain_waiters) == 1
+            protocol.resume_writing()
+            await draining
+            assert protocol._drain_waiters == deque()
+            protocol._drain_waiters = waiters = deque([1])
+            assert protocol._drain_waiters is waiters
+            waiters.clear()
+            writer.close()
+            await writer.wait_closed()
+
+    run(main())
+
 
 def test_a_line_that_came_alone_is_the_object_that_came(run):
     async def main():

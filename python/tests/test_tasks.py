@@ -1,6 +1,7 @@
 """What asyncio has round tasks: as asyncio's own in scenarios, newest semantics, and what only we have."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import gc
 import inspect
@@ -90,6 +91,30 @@ def test_a_wait_for_that_is_cancelled_cancels(run_in):
         return future.cancelled()
 
     assert run_in(main())
+
+
+@pytest.mark.parametrize("wait_for", [asyncio.wait_for, iora.wait_for])
+def test_a_cancellation_after_the_time_is_up_meets_what_ignores_both(run_in, wait_for):
+    """On 3.11 wait_for() is cancelled all the same; from 3.12 on what is awaited has the last word."""
+    async def ignores():
+        for _ in range(2):
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                pass
+        await asyncio.sleep(0.001)
+        return 42
+
+    async def main():
+        inner = asyncio.ensure_future(ignores())
+        waiting = asyncio.ensure_future(wait_for(inner, 0.001))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        ended, = await asyncio.gather(waiting, return_exceptions=True)
+        inner.cancel()
+        return type(ended), await inner
+
+    assert run_in(main()) == (asyncio.CancelledError if sys.version_info < (3, 12) else int, 42)
 
 
 def test_a_group_is_cancelled_without_an_exception(run_in):
@@ -273,7 +298,7 @@ def test_what_a_shield_has_let_go_of_is_reported_once_it_is_dropped(run_in):
 @pytest.mark.parametrize("name", _tasks.__all__)
 def test_each_has_the_parameters_of_asyncios(name):
     ours, stock = getattr(iora, name), getattr(asyncio, name)
-    if name in {"create_task", "TaskGroup", "Timeout"}:  # newer; classes
+    if name in {"create_task", "eager_task_factory", "TaskGroup", "Timeout"}:  # newer; classes
         return
     assert [(p.name, p.kind, p.default is p.empty) for p in inspect.signature(ours).parameters.values()] == [
         (p.name, p.kind, p.default is p.empty) for p in inspect.signature(stock).parameters.values()]
@@ -406,6 +431,7 @@ def test_futures_of_threads_leave_no_cycles(run_in):
 
     async def main():
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
         gone = []
 
         def ask(coroutine):
@@ -426,7 +452,7 @@ def test_futures_of_threads_leave_no_cycles(run_in):
             await iora.wrap_future(future)
             del future
             await asyncio.sleep(0)
-            await asyncio.to_thread(int)  # the thread has let go of what it did before
+            await asyncio.to_thread(int)  # the only thread has let go of what it did before
             return [ref() for ref in gone]
 
     assert run_in(main()) == [None] * 3

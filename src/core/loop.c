@@ -565,5 +565,8 @@ iora_loop_timeout(iora_loop *loop)
 uint64_t
 iora__loop_random(iora_loop *loop)
 {
-    return iora__random_next(&loop->random);
+    const uint64_t drawn = iora__random_next(&loop->random);
+
+    iora__seam_step(IORA__STEP_ORDER, drawn);
+    return drawn;
 }

@@ -178,6 +178,8 @@ void iora__mailbox_shut(iora_loop *loop);
  * before woke nobody. */
 void iora__mailbox_expect_wake(iora_loop *loop, bool expected);
 void iora__mailbox_wake(iora_loop *loop);
+/* The same for who holds the mailbox, of a loop that may be gone. */
+void iora__mailbox_signal(struct iora__mailbox *mailbox);
 /* Which thread runs the loop: the one that now does. */
 void iora__mailbox_note_thread(iora_loop *loop);
 

@@ -133,7 +133,13 @@ iora__mailbox_expect_wake(iora_loop *loop, bool expected)
 void
 iora__mailbox_wake(iora_loop *loop)
 {
-    (void)iora__sys_eventfd_signal(loop->mailbox->wake_fd);
+    iora__mailbox_signal(loop->mailbox);
+}
+
+void
+iora__mailbox_signal(struct iora__mailbox *mailbox)
+{
+    (void)iora__sys_eventfd_signal(mailbox->wake_fd);
 }
 
 /* After a push that found its stack empty. */

@@ -15,8 +15,8 @@
  * Guards are installed in eights, just before the first of the eight is used: eight 256 KiB slots share one
  * page of page tables, which the guard costs. MADV_GUARD_INSTALL (Linux 6.13) needs no mapping of its own,
  * so a million guarded stacks are a handful of mappings. Where it is missing (older kernels; EINVAL also
- * after mlockall), mprotect is used, two mappings a stack, up to a cap below the kernel's default limit of
- * 65,530, so that the program's other mappings still find room.
+ * after mlockall), or says yes and does nothing, mprotect is used, two mappings a stack, up to a cap below the
+ * kernel's default limit of 65,530, so that the program's other mappings still find room.
  *
  * Invariants:
  * (1) claimed <= capacity: who has claimed finds a slot.
@@ -171,6 +171,7 @@ add_slab(struct iora__stacks *stacks, int class_index)
         return rc;
     }
     (void)iora__sys_no_huge_pages(base, slots * iora__stack_slot_size(class_index));
+    class->by_mprotect |= !iora__sys_heeds_advice(base, stacks->page_size);
     slab->base = base;
     slab->slots = slots;
     slab->first = class->capacity;

@@ -76,3 +76,16 @@ iora__context_entry:
         .size   iora__context_entry, . - iora__context_entry
 
         .section .note.GNU-stack, "", %progbits
+
+/* Branch target identification: supported. Return addresses are not signed here: those that the caller has
+ * signed he has authenticated before he came. */
+        .section .note.gnu.property, "a"
+        .p2align 3
+        .long   4
+        .long   16
+        .long   5
+        .asciz  "GNU"
+        .long   0xc0000000
+        .long   4
+        .long   1
+        .long   0

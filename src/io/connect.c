@@ -95,10 +95,8 @@ try_all(struct iora__task *task, const struct addrinfo *list, const iora_connect
     int rc = IORA_E_NAME;
 
     for (; list != NULL; list = list->ai_next) {
-        iora_address address;
+        const iora_address address = iora__address_of(list->ai_addr, list->ai_addrlen);
 
-        if (iora__address_set(&address, list->ai_addr, list->ai_addrlen) < 0)
-            continue;
         rc = try_address(task, &address, options, out);
         if (rc == 0 || rc == -ECANCELED || rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE)
             break;

@@ -18,15 +18,14 @@ iora__address_family(const iora_address *address)
     return family;
 }
 
-/* Copy an address of the system's. -EINVAL if it does not fit. */
-static inline int
-iora__address_set(iora_address *out, const struct sockaddr *address, socklen_t length)
+/* A copy of an address of the system's, which has room, as one of any family does (address.c). */
+static inline iora_address
+iora__address_of(const struct sockaddr *address, socklen_t length)
 {
-    if (length > sizeof out->bytes)
-        return -EINVAL;
-    *out = (iora_address){.length = length};
-    memcpy(out->bytes, address, length);
-    return 0;
+    iora_address copy = {.length = length};
+
+    memcpy(copy.bytes, address, length);
+    return copy;
 }
 
 /* connect.c: no Nagle's algorithm on this socket. */

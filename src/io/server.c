@@ -508,13 +508,12 @@ listen_on_all(iora_server *server, const struct addrinfo *list)
     int rc = IORA_E_NAME;
 
     for (; list != NULL; list = list->ai_next) {
-        iora_address address;
-        int one = iora__address_set(&address, list->ai_addr, list->ai_addrlen);
+        iora_address address = iora__address_of(list->ai_addr, list->ai_addrlen);
+        int one;
 
-        if (one == 0 && server->listener_count > 0)
+        if (server->listener_count > 0)
             set_port(&address, iora_server_port(server));
-        if (one == 0)
-            one = listen_on_address(server, &address);
+        one = listen_on_address(server, &address);
         if (one < 0 && one != -EAFNOSUPPORT && one != -EADDRNOTAVAIL)
             return one;
         if (rc != 0)

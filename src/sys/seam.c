@@ -17,8 +17,10 @@ static struct {
     size_t most;
     unsigned refused;
     atomic_uint asked;
+    bool deaf;
     bool calls_persistent, allocations_persistent;
     iora__moment_fn *watch;
+    iora__step_fn *trace;
 } seam;
 
 enum { VARIANTS = 6 };
@@ -223,6 +225,18 @@ iora__seam_refuses(void)
     return seam.refused != 0 && atomic_fetch_add(&seam.asked, 1) % seam.refused == 0;
 }
 
+void
+iora__seam_be_deaf(void)
+{
+    seam.deaf = true;
+}
+
+bool
+iora__seam_is_deaf(void)
+{
+    return seam.deaf;
+}
+
 bool
 iora__seam_allocation_fails(void)
 {
@@ -251,4 +265,17 @@ iora__seam_moment(enum iora__moment moment, struct iora__task *task)
 {
     if (seam.watch != NULL && (task != NULL || moment == IORA__MOMENT_TURN))
         seam.watch(moment, task);
+}
+
+void
+iora__seam_trace(iora__step_fn *fn)
+{
+    seam.trace = fn;
+}
+
+void
+iora__seam_step(enum iora__step step, uint64_t value)
+{
+    if (seam.trace != NULL)
+        seam.trace(step, value);
 }

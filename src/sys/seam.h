@@ -9,14 +9,18 @@
  *   armed    a number that shall fail, and with what; `persistent` fails all from there on
  *   stingy   the kernel gives and takes few bytes at a time, and refuses every so many calls for bytes
  *            with EAGAIN: nothing is wrong, and nothing may go wrong
+ *   deaf     the kernel says that it has taken each advice (madvise), and has not
  *   moment   a point where a driver may want to count or to interfere: to cancel the task that makes
  *            its nth suspending call, to end a run that polls without getting anywhere
+ *   step     a point of a simulated run at which it could have gone another way: what was drawn, where the
+ *            clock jumped, what an operation came to. Two runs of one seed have the same steps.
  */
 #ifndef IORA_SYS_SEAM_H
 #define IORA_SYS_SEAM_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum iora__call {
     IORA__CALL_EPOLL_CREATE,
@@ -65,6 +69,14 @@ enum iora__moment {
     IORA__MOMENT_WAIT   /* the task is about to give the processor away */
 };
 
+enum iora__step {
+    IORA__STEP_ORDER,   /* drawn: which ready thing is next */
+    IORA__STEP_SIM,     /* drawn: a latency, a part of what is sent, the room between two ends */
+    IORA__STEP_CLOCK,   /* the simulated clock jumps to this instant */
+    IORA__STEP_RESULT,  /* an operation's result */
+    IORA__STEPS
+};
+
 struct iora__task;
 
 #ifdef IORA_SEAMS
@@ -97,9 +109,16 @@ const char *iora__seam_name(enum iora__call call);
  * `refused`th is refused (0: none). */
 void iora__seam_be_stingy(size_t most, unsigned refused);
 
+/* From now on no advice on memory has any effect. */
+void iora__seam_be_deaf(void);
+
 /* Have fn told of every moment (NULL: nobody), on whatever stack it comes. */
 typedef void iora__moment_fn(enum iora__moment moment, struct iora__task *task);
 void iora__seam_watch(iora__moment_fn *fn);
+
+/* Have fn told of every step (NULL: nobody). */
+typedef void iora__step_fn(enum iora__step step, uint64_t value);
+void iora__seam_trace(iora__step_fn *fn);
 
 /* For sys/: 0 to go on, or the -errno to fail with. */
 int iora__seam_call(enum iora__call call);
@@ -107,11 +126,15 @@ int iora__seam_call(enum iora__call call);
  * would have done it (and will tell of no change). */
 size_t iora__seam_bytes(size_t size);
 bool iora__seam_refuses(void);
+/* For sys/: whether to take advice as taken. */
+bool iora__seam_is_deaf(void);
 /* For alloc: whether this one fails; and the balance of what is alive. */
 bool iora__seam_allocation_fails(void);
 void iora__seam_allocated(long difference);
 /* For core/ and task/: a moment has come. */
 void iora__seam_moment(enum iora__moment moment, struct iora__task *task);
+/* For core/ and backend/sim/: a step was taken. */
+void iora__seam_step(enum iora__step step, uint64_t value);
 
 #else
 
@@ -135,6 +158,12 @@ iora__seam_refuses(void)
 }
 
 static inline bool
+iora__seam_is_deaf(void)
+{
+    return false;
+}
+
+static inline bool
 iora__seam_allocation_fails(void)
 {
     return false;
@@ -151,6 +180,13 @@ iora__seam_moment(enum iora__moment moment, struct iora__task *task)
 {
     (void)moment;
     (void)task;
+}
+
+static inline void
+iora__seam_step(enum iora__step step, uint64_t value)
+{
+    (void)step;
+    (void)value;
 }
 
 #endif

@@ -25,6 +25,9 @@
 #define MADV_GUARD_INSTALL 102
 #endif
 
+/* No advice that any kernel knows. */
+enum { NO_ADVICE = -1 };
+
 #define SEAM(call)                                                                                 \
     do {                                                                                           \
         const int injected = iora__seam_call(call);                                                \
@@ -281,11 +284,14 @@ iora__sys_sendmsg(int fd, const struct msghdr *message, int flags)
     return result((int)sendmsg(fd, message, flags | MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
-/* A kernel or sandbox without preadv2 cannot promise anything either. */
+/* A kernel or sandbox without preadv2 cannot promise anything either. Then the caller waits until the descriptor is
+ * ready, which one that is not open for that never is. */
 static int
-nowait_result(int rc)
+nowait_result(int fd, int not_for_that, int rc)
 {
-    return rc == -ENOSYS || rc == -EINVAL ? -EOPNOTSUPP : rc;
+    if (rc != -ENOSYS && rc != -EINVAL && rc != -EOPNOTSUPP)
+        return rc;
+    return (fcntl(fd, F_GETFL) & O_ACCMODE) == not_for_that ? -EBADF : -EOPNOTSUPP;
 }
 
 static int
@@ -312,7 +318,7 @@ iora__sys_read_nowait(int fd, void *data, size_t size)
 {
     const struct iovec piece = {data, size};
 
-    return nowait_result(read_without_waiting(fd, &piece));
+    return nowait_result(fd, O_WRONLY, read_without_waiting(fd, &piece));
 }
 
 /* A write to a pipe that nobody reads raises SIGPIPE, which no flag prevents: it is blocked in this thread
@@ -358,7 +364,7 @@ iora__sys_write_nowait(int fd, const void *data, size_t size)
     int rc;
 
     hold_sigpipe(&held);
-    rc = nowait_result(write_without_waiting(fd, &piece));
+    rc = nowait_result(fd, O_RDONLY, write_without_waiting(fd, &piece));
     let_go_of_sigpipe(&held, rc);
     return rc;
 }
@@ -477,7 +483,13 @@ static int
 advise(void *base, size_t size, int advice)
 {
     SEAM(IORA__CALL_MADVISE);
-    return result(madvise(base, size, advice));
+    return iora__seam_is_deaf() ? 0 : result(madvise(base, size, advice));
+}
+
+bool
+iora__sys_heeds_advice(void *base, size_t size)
+{
+    return !iora__seam_is_deaf() && madvise(base, size, NO_ADVICE) < 0;
 }
 
 int
@@ -508,7 +520,9 @@ iora__sys_discard(void *base, size_t size)
 int
 iora__sys_wipe_on_fork(void *base, size_t size)
 {
-    return advise(base, size, MADV_WIPEONFORK);
+    const int rc = advise(base, size, MADV_WIPEONFORK);
+
+    return rc == 0 && !iora__sys_heeds_advice(base, size) ? -EINVAL : rc;
 }
 
 size_t

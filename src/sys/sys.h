@@ -76,8 +76,11 @@ int iora__sys_guard_install(void *base, size_t size);
 int iora__sys_guard_protect(void *base, size_t size);
 /* Give the memory back to the kernel; the range reads as zero afterwards. */
 int iora__sys_discard(void *base, size_t size);
-/* Have the range zeroed in a forked child. */
+/* Have the range zeroed in a forked child. -EINVAL where the kernel cannot, or says that it can and heeds none. */
 int iora__sys_wipe_on_fork(void *base, size_t size);
+/* Whether advice has an effect, or does nothing and always succeeds. qemu's user mode takes it for a hint that may
+ * be ignored (linux-user/mmap.c, as of 7.2), also that which must not be. The range is only named. */
+bool iora__sys_heeds_advice(void *base, size_t size);
 
 /* How many bytes at the high end of a range have memory behind them, to the first page without. */
 size_t iora__sys_touched_at_end(const void *base, size_t size);

@@ -155,11 +155,10 @@ cancel_and_join(struct iora__task *self, struct iora__task *task)
     return iora__park(self);
 }
 
-int
-iora_await(iora_task handle)
+/* What is left once the way in was taken; `entered` is what came of that. */
+static int
+await_entered(struct iora__task *self, iora_task handle, int entered)
 {
-    struct iora__task *const self = iora__self();
-    const int entered = iora__enter(self); /* others may run here, and collect it or close a ring */
     int rc;
     struct iora__task *const task = iora__task_find(handle, &rc);
 
@@ -175,6 +174,15 @@ iora_await(iora_task handle)
         return iora__task_take_result(self, task);
     iora__waitq_push(&task->joiners, iora__wait_begin(self, &awaiting, task, NULL));
     return iora__park(self);
+}
+
+int
+iora_await(iora_task handle)
+{
+    struct iora__task *const self = iora__self();
+    const int entered = iora__enter(self); /* others may run here, and collect it or close a ring */
+
+    return await_entered(self, handle, entered);
 }
 
 int
@@ -420,9 +428,16 @@ cancel_all(const struct iora__task *self, const iora_task *tasks, size_t n)
     }
 }
 
+/* The gather has entered once: each of these is no call that ignores a cancel. */
+static int
+await_in_turn(struct iora__task *self, iora_task handle)
+{
+    return await_entered(self, handle, self->cancelled ? -ECANCELED : 0);
+}
+
 /* One after the other; the one that has failed (n: none) last, so that its error is the latest. */
 static int
-gather_in_turn(const struct iora__task *self, int *codes, const iora_task *tasks, size_t n,
+gather_in_turn(struct iora__task *self, int *codes, const iora_task *tasks, size_t n,
                size_t failed)
 {
     int cancelled = 0, rc;
@@ -430,13 +445,13 @@ gather_in_turn(const struct iora__task *self, int *codes, const iora_task *tasks
     for (size_t i = 0; i < n; i++) {
         if (i == failed)
             continue;
-        if ((rc = iora_await(tasks[i])) == -ECANCELED && cancelled == 0)
+        if ((rc = await_in_turn(self, tasks[i])) == -ECANCELED && cancelled == 0)
             cancel_all(self, tasks, n);
         cancelled = rc == -ECANCELED ? rc : cancelled;
         if (codes != NULL)
             codes[i] = rc == -ECANCELED ? IORA_E_TASK_CANCELED : rc;
     }
-    rc = failed < n ? iora_await(tasks[failed]) : 0;
+    rc = failed < n ? await_in_turn(self, tasks[failed]) : 0;
     return cancelled < 0 ? cancelled : rc;
 }
 

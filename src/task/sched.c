@@ -27,7 +27,7 @@
  * Ending. The last thing a task does on its stack is to give it back and switch away for good. Where the
  * switch is a call (sanitizers, ucontext) the loop's stack does the giving back.
  */
-#include "task/task.h"
+#include "task/walk.h"
 
 #include "sys/alloc.h"
 
@@ -529,6 +529,36 @@ iora__task_start(enum iora__go how, void *owner, size_t stack_size, const char *
     return handle;
 }
 
+static int
+check_visit(iora_loop *loop)
+{
+    if (iora__loop_is_forked(loop))
+        return IORA_E_FORKED;
+    if (iora__running != NULL && iora__running != loop && !iora__loop_is_forked(iora__running))
+        return -EBUSY;
+    return iora__loop_check(loop, "iora_go_in()");
+}
+
+void
+iora__visit_begin(struct iora__visit *visit, iora_loop *loop)
+{
+    visit->_before = iora__running;
+    visit->_rc = check_visit(loop);
+    if (visit->_rc == 0)
+        iora__running = loop; /* whose task the caller makes now */
+}
+
+iora_task
+iora__visit_go(struct iora__visit *visit, const char *site, iora_task task)
+{
+    if (visit->_rc == 0)
+        task = iora__task_start(IORA__GO_DETACHED, NULL, 0, site, task);
+    else if (task._block != NULL)
+        iora__task_discard(task._block);
+    iora__running = visit->_before;
+    return visit->_rc == 0 ? task : iora__task_null(visit->_rc);
+}
+
 iora_task
 iora_go_fn(int (*fn)(void *arg), void *arg, const char *name)
 {
@@ -745,7 +775,28 @@ turn_until_ended(struct iora__sched *sched, const struct iora__owner *owner,
     return 0;
 }
 
-/* Cancel all that runs, and what is started for the run meanwhile, and wait for it. */
+static void
+cancel_if_it_was_not(struct iora__task *task, int depth, void *arg)
+{
+    (void)depth;
+    if (task->root_cancelled || task->state == IORA__TASK_DONE)
+        return;
+    ++*(size_t *)arg;
+    iora__task_cancel(task);
+}
+
+/* Cancel the owned as well as their owners. Returns how many had not been cancelled. */
+static size_t
+cancel_everybody(struct iora__sched *sched)
+{
+    size_t count = 0;
+
+    iora__walk_tasks(sched, cancel_if_it_was_not, &count);
+    return count;
+}
+
+/* Cancel all that runs, and what is started for the run meanwhile, and wait for it. What a task owns is cancelled when
+ * it has returned; if that cannot be, since it waits to get back a lock that one of these holds, at once. */
 static int
 end_all(struct iora__sched *sched)
 {
@@ -753,7 +804,9 @@ end_all(struct iora__sched *sched)
 
     sched->run._stopped = true;
     iora__owner_cancel(&sched->run);
-    rc = turn_until_ended(sched, &sched->run, NULL);
+    do
+        rc = turn_until_ended(sched, &sched->run, NULL);
+    while (rc == -EDEADLK && cancel_everybody(sched) > 0);
     sched->run._stopped = false;
     if (rc < 0 && rc != IORA_E_FORKED)
         iora__loop_log(sched->loop, "%u tasks would not end: %s", sched->run._live,

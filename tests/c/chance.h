@@ -6,7 +6,7 @@
  * got. Cancels are told to the model too. When all wait, the main task cancels them.
  *
  * With an even seed the ready order is first in first out, with an odd one it is drawn from the seed.
- * IORA_TEST_SEED=N in the environment runs that seed alone.
+ * IORA_TEST_SEED=N in the environment runs that seed alone. A fuzzer's target draws from its input (fuzz/fuzz.h).
  */
 #ifndef IORA_TESTS_CHANCE_H
 #define IORA_TESTS_CHANCE_H
@@ -27,6 +27,7 @@ struct worker {
 
 static struct {
     uint64_t seed, random;
+    int (*choose)(int n); /* what to draw from; NULL: from `random` */
     struct worker workers[WORKERS_MAX];
     int workers_live;
 } chance;
@@ -46,11 +47,15 @@ static struct {
                       (unsigned long long)chance.seed, #a, must_a, #b, must_b);                    \
     } while (0)
 
-/* splitmix64. */
+/* splitmix64, if nobody chooses. */
 static inline int
 below(int n)
 {
-    uint64_t z = chance.random += UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t z;
+
+    if (chance.choose != NULL)
+        return chance.choose(n);
+    z = chance.random += UINT64_C(0x9e3779b97f4a7c15);
 
     z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
     z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
@@ -156,12 +161,13 @@ cancel_somebody(const struct worker *self, void (*leave)(struct worker *))
         }                                                                                          \
     } while (0)
 
-/* Run `main_fn` with `count` seeds; `reset` makes object and model anew. Fewer where all is slower. */
+/* Begin anew, with a seed or with somebody who chooses. */
 static inline void
-next_seed(uint64_t seed)
+begin_chance(uint64_t seed, int (*choose)(int n))
 {
     memset(&chance, 0, sizeof chance);
     chance.seed = chance.random = seed;
+    chance.choose = choose;
     chance.workers_live = 2 + below(WORKERS_MAX - 1);
     for (int i = 0; i < WORKERS_MAX; i++)
         chance.workers[i].index = i;
@@ -177,6 +183,7 @@ loop_for_seed(uint64_t seed)
     return test_loop_with(&options);
 }
 
+/* Run `main_fn` with `count` seeds: fewer where all is slower. */
 #define RUN_SEEDS(count, main_fn)                                                                  \
     do {                                                                                           \
         const char *const only = getenv("IORA_TEST_SEED");                                         \
@@ -186,7 +193,7 @@ loop_for_seed(uint64_t seed)
                                                                                  : (count);        \
         for (uint64_t seed = first_seed; seed < first_seed + seeds; seed++) {                      \
             iora_loop *const seeds_loop = loop_for_seed(seed);                                     \
-            next_seed(seed);                                                                       \
+            begin_chance(seed, NULL);                                                              \
             MUST_EQ(iora_run_in(seeds_loop, main_fn), 0);                                          \
             test_forget_loop(seeds_loop);                                                          \
             MUST_EQ(iora_loop_free(seeds_loop), 0);                                                \

@@ -1,11 +1,12 @@
 /* tests/c/runner.c -- runs the tests, each in a process of its own (test.h says how to write one).
  *
- *     iora-tests [--list] [--jobs N] [-v] [--stingy | --signals] [--wrap COMMAND] [--run NAME] [PATTERN...]
+ *     iora-tests [--list] [--jobs N] [-v] [--slow N] [--stingy | --signals] [--wrap COMMAND] [--run NAME]
+ *                [PATTERN...]
  *
  * A pattern is a shell pattern for the name, or a part of it. The child's output goes to a memory file and is
  * shown only if it fails. --run runs one test in this process, for a debugger; --wrap puts a command before
  * `iora-tests --run NAME`, valgrind for one. --stingy and --signals run the tests on real descriptors, in one of
- * the ways of enum test_way. The last line is `N passed, N failed`, with `, N skipped` if any.
+ * the ways of enum test_way. --slow gives each test so many times the time, where the machine is emulated. The last line is `N passed, N failed`, with `, N skipped` if any.
  */
 #include "storm.h"
 #include "test.h"
@@ -249,12 +250,6 @@ test_under_sanitizer(void)
 #endif
 }
 
-int
-test_patience_ms(void)
-{
-    return test_under_valgrind() || test_under_sanitizer() ? 20000 : 5000;
-}
-
 /* ---- the census ----------------------------------------------------------------------------------- */
 
 struct census {
@@ -360,11 +355,18 @@ static struct {
     char **patterns;
     int pattern_count;
     int jobs;
+    int slow; /* so many times slower than usual is fine */
     enum test_way way;
     bool verbose;
     struct job running[JOBS_MAX];
     int passed, failed, skipped, total, finished;
-} runner = {.jobs = 2};
+} runner = {.jobs = 2, .slow = 1};
+
+int
+test_patience_ms(void)
+{
+    return runner.slow * (test_under_valgrind() || test_under_sanitizer() ? 20000 : 5000);
+}
 
 static const char *
 suffix(const struct test *test, enum test_where where)
@@ -468,7 +470,7 @@ timeout_s(void)
 {
     const bool is_slow = test_under_sanitizer() || runner.way == TEST_STINGY; /* a call for each byte */
 
-    return runner.wrap != NULL ? TIMEOUT_S * 10 : is_slow ? TIMEOUT_S * 4 : TIMEOUT_S;
+    return runner.slow * (runner.wrap != NULL ? TIMEOUT_S * 10 : is_slow ? TIMEOUT_S * 4 : TIMEOUT_S);
 }
 
 static void
@@ -593,11 +595,12 @@ static int
 usage(FILE *to, int code)
 {
     fprintf(to,
-            "usage: iora-tests [--list] [--jobs N] [-v] [--stingy | --signals] [--wrap COMMAND]\n"
-            "                  [--run NAME] [PATTERN...]\n"
+            "usage: iora-tests [--list] [--jobs N] [-v] [--slow N] [--stingy | --signals]\n"
+            "                  [--wrap COMMAND] [--run NAME] [PATTERN...]\n"
             "Runs the tests whose names match a pattern (all without one), each in its own process.\n"
             "--stingy: those on real descriptors, with one byte a call and each second call refused.\n"
-            "--signals: the same, with a signal each millisecond.\n");
+            "--signals: the same, with a signal each millisecond.\n"
+            "--slow: give each test so many times the time that it has.\n");
     return code;
 }
 
@@ -618,6 +621,8 @@ main(int argc, char **argv)
             runner.way = TEST_SIGNALS;
         } else if (strcmp(argv[i], "--jobs") == 0 && i + 1 < argc) {
             runner.jobs = atoi(argv[++i]);
+        } else if (strcmp(argv[i], "--slow") == 0 && i + 1 < argc) {
+            runner.slow = atoi(argv[++i]);
         } else if (strcmp(argv[i], "--wrap") == 0 && i + 1 < argc) {
             runner.wrap = argv[++i];
         } else if (strcmp(argv[i], "--run") == 0) {
@@ -632,7 +637,7 @@ main(int argc, char **argv)
             break;
         }
     }
-    if (runner.jobs < 1 || runner.jobs > JOBS_MAX)
+    if (runner.jobs < 1 || runner.jobs > JOBS_MAX || runner.slow < 1)
         return usage(stderr, 2);
     if (what == start_one)
         for_each_test(count_one);

@@ -822,6 +822,21 @@ TEST_TASK(gather, of_many_cancelled_joins_all_without_memory_too)
     }
 }
 
+/* Awaited one by one, each after the thousandth counted as a call that ignores the cancel, and took 1 ms. */
+TEST_TASK(gather, of_thousands_cancelled_without_memory_is_not_taken_for_deaf)
+{
+    enum { COUNT = 1500 };
+    static iora_task tasks[COUNT];
+
+    for (int i = 0; i < COUNT; i++)
+        tasks[i] = iora_go(worker, iora_s(1), 0);
+    iora__seam_arm_allocation(1, true);
+    CHECK_EQ(iora_wait_for(iora_gather_n(tasks, COUNT), iora_ms(10)), -ETIMEDOUT);
+    (void)iora__seam_disarm();
+    CHECK_EQ(tasks_alive(), 0);
+    CHECK_EQ(test_ms(), 10);
+}
+
 /* ---- gather_all ------------------------------------------------------------------------------------------------------ */
 
 TEST_TASK(gather_all, writes_each_code_and_cancels_nothing)

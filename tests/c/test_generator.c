@@ -1,5 +1,6 @@
 /* tests/c/test_generator.c -- async generators. */
 #include "test.h"
+#include "waiting.h"
 
 /* ---- generators -------------------------------------------------------------------------------------------------- */
 
@@ -83,6 +84,31 @@ loud(int *out, int to)
     return rc;
 }
 IORA_ASYNC(loud, int *, int);
+
+TEST_TASK(generator, that_ended_by_a_cancel_is_closed_without_a_wait)
+{
+    int x;
+    const iora_gen gen = iora_gen_open(counter, &x, 0, 3, 0);
+
+    CHECK_EQ(iora_gen_next(gen), 1);
+    CHECK_EQ(iora_cancel(gen._task), 0);
+    CHECK_EQ(iora_sleep(iora_ms(1)), 0);
+    CHECK_EQ(iora_gen_close(gen), 0);
+    CHECK_EQ(iora_gen_close(gen), 0);
+}
+
+TEST_TASK(generator, that_ended_by_a_cancel_is_collected_by_a_next_that_is_cancelled)
+{
+    int x;
+    const iora_gen gen = iora_gen_open(counter, &x, 0, 3, 0);
+
+    CHECK_EQ(iora_gen_next(gen), 1);
+    CHECK_EQ(iora_cancel(gen._task), 0);
+    CHECK_EQ(iora_sleep(iora_ms(1)), 0);
+    CHECK_TRACE("closed:ECANCELED");
+    CHECK_EQ(CANCELLED(iora_gen_next(gen)), -ECANCELED);
+    CHECK_EQ(iora_gen_next(gen), -ESRCH);
+}
 
 TEST_TASK(generator, runs_in_lock_step_with_its_consumer)
 {

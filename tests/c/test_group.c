@@ -430,6 +430,24 @@ TEST_TASK(group_keep, a_failure_that_next_waits_for_is_its_and_not_the_error_hoo
 
 /* ---- next --------------------------------------------------------------------------------------------------------------- */
 
+static void
+next_in_callback(void *group)
+{
+    CHECK_EQ(iora_group_next(group, NULL, NULL), IORA_E_NO_TASK);
+}
+
+TEST_TASK(group_next, needs_a_task)
+{
+    iora_handle handle = {0};
+    int rc = 0;
+
+    IORA_GROUP(rc, group) {
+        CHECK_EQ(iora_call_soon(test_loop(), &handle, next_in_callback, &group), 0);
+        CHECK_EQ(iora_sleep(iora_ms(1)), 0);
+    }
+    CHECK_EQ(rc, 0);
+}
+
 TEST_TASK(group_next, gives_the_members_in_the_order_they_end)
 {
     int rc = 0, code;

@@ -11,6 +11,8 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* ---- addresses -------------------------------------------------------------------------------------- */
 
@@ -235,6 +237,20 @@ answer(const char *host, const char *service, const struct addrinfo *hints, stru
                    service != NULL ? service : "(none)");
     CHECK_EQ(getaddrinfo("192.0.2.1", "77", hints, out), 0);
     return 0;
+}
+
+TEST_TASK_REAL(names, of_hosts_are_not_asked_for_in_a_forked_child)
+{
+    struct addrinfo *found;
+    int status;
+    pid_t pid;
+
+    if ((pid = fork()) == 0) {
+        CHECK_EQ(iora_getaddrinfo("nowhere.invalid", "80", NULL, &found), IORA_E_FORKED);
+        _exit(EXIT_SUCCESS);
+    }
+    CHECK_EQ(TEMP_FAILURE_RETRY(waitpid(pid, &status, 0)), pid);
+    CHECK_EQ(status, 0);
 }
 
 TEST_TASK_REAL(names, other_hosts_are_asked_for_in_a_thread)

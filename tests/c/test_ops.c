@@ -441,6 +441,42 @@ TEST_EVERYWHERE(op, that_is_given_no_memory_ends_and_loses_nothing)
     }
 }
 
+static int
+receive_one_of_file(int fd)
+{
+    char byte;
+
+    return perform(IORA__OP_READ, fd, &byte, 1);
+}
+
+/* What is no socket is asked for memory before it is known whether something is there. */
+TEST_REAL(op, on_a_pipe_gives_back_the_memory_it_did_not_need)
+{
+    struct taker taker = {.refuses = false};
+    int ends[2];
+
+    CHECK_EQ(pipe(ends), 0);
+    CHECK_EQ(sockets()->adopt(backend_state(), ends[0]), 0);
+    prepare(&taker.probe, IORA__OP_READ, ends[0], NULL, 0);
+    taker.probe.op._take = take_memory;
+    CHECK_EQ(submit(&taker.probe), IORA__OP_PENDING);
+    turn_some(test_loop());
+    CHECK_EQ(taker.taken, 0);
+    CHECK_EQ(write(ends[1], "abc", 3), 3);
+    CHECK_EQ(settle(&taker.probe), 3);
+    CHECK_EQ(taker.taken, 1);
+    CHECK_EQ(memcmp(taker.memory, "abc", 3), 0);
+    taker = (struct taker){.refuses = true};
+    prepare(&taker.probe, IORA__OP_READ, ends[0], NULL, 0);
+    taker.probe.op._take = take_memory;
+    CHECK_EQ(write(ends[1], "d", 1), 1);
+    (void)submit(&taker.probe);
+    CHECK_EQ(settle(&taker.probe), -ENOMEM);
+    CHECK_EQ(receive_one_of_file(ends[0]), 1);
+    close_fd(ends[0]);
+    CHECK_EQ(close(ends[1]), 0);
+}
+
 /* ---- multi ops ------------------------------------------------------------------------------------ */
 
 static void
@@ -453,6 +489,23 @@ turn_until_collected(struct collector *collector, const char *text)
     }
     CHECK_EQ(collector->count, strlen(text));
     CHECK_EQ(memcmp(collector->bytes, text, strlen(text)), 0);
+}
+
+TEST_EVERYWHERE(multi_recv, without_memory_to_lend_ends_and_loses_nothing)
+{
+    struct collector collector = {.stops = false};
+    int ends[2];
+
+    unix_pair(ends);
+    CHECK_EQ(send_text(ends[0], "abc"), 3);
+    turn_some(test_loop());
+    iora__seam_arm_allocation(1, true);
+    (void)begin_collecting(&collector, ends[1], NULL, 0);
+    CHECK_EQ(settle(&collector.probe), -ENOMEM);
+    (void)iora__seam_disarm();
+    CHECK_EQ(collector.count, 0);
+    expect_text(ends[1], "abc");
+    close_ends(ends);
 }
 
 TEST_EVERYWHERE(multi_recv, goes_on_until_the_end_of_the_stream)
@@ -1069,6 +1122,27 @@ TEST_EVERYWHERE(listen, where_somebody_listens_fails)
     close_ends(fds);
 }
 
+TEST_EVERYWHERE(listen, where_the_port_is_shared_is_allowed)
+{
+    struct sockaddr_in address = loopback(0);
+    socklen_t length = sizeof address;
+    const int one = 1;
+    int fds[2];
+
+    for (int i = 0; i < 2; i++) {
+        fds[i] = make_socket(AF_INET);
+        CHECK_EQ(sockets()->set_option(backend_state(), fds[i], SOL_SOCKET, SO_REUSEPORT, &one,
+                                       sizeof one),
+                 0);
+        CHECK_EQ(sockets()->bind(backend_state(), fds[i], (struct sockaddr *)&address, length), 0);
+        CHECK_EQ(
+            sockets()->name(backend_state(), fds[i], false, (struct sockaddr *)&address, &length),
+            0);
+        CHECK_EQ(sockets()->listen(backend_state(), fds[i], 1), 0);
+    }
+    close_ends(fds);
+}
+
 static void
 name_a_path(char path[108], const char *text)
 {
@@ -1160,6 +1234,371 @@ TEST_EVERYWHERE(socket_option, is_what_it_was_set_to)
     CHECK_EQ(sockets()->get_option(backend_state(), ends[0], SOL_SOCKET, SO_ERROR, &value, &length),
              0);
     CHECK_EQ(value, 0);
+    close_ends(ends);
+}
+
+/* ---- what is refused, by the simulation as by the kernel ---------------------------------------- */
+
+static int
+bind_to(int fd, const void *address, socklen_t length)
+{
+    return sockets()->bind(backend_state(), fd, address, length);
+}
+
+static int
+get_int_option(int fd, int option)
+{
+    int value = -1;
+    socklen_t length = sizeof value;
+
+    CHECK_EQ(sockets()->get_option(backend_state(), fd, SOL_SOCKET, option, &value, &length), 0);
+    return value;
+}
+
+TEST_EVERYWHERE(socket, of_a_family_that_there_is_not_is_refused)
+{
+    CHECK_EQ(sockets()->socket(backend_state(), AF_MAX, SOCK_STREAM), -EAFNOSUPPORT);
+}
+
+TEST_EVERYWHERE(bind, to_what_is_no_address_of_the_family_fails)
+{
+    struct sockaddr_in address = loopback(0);
+    const struct sockaddr_un unnamed = {.sun_family = AF_UNIX};
+    const struct sockaddr_in6 other = {.sin6_family = AF_INET6};
+    const int tcp = make_socket(AF_INET), local = make_socket(AF_UNIX);
+
+    CHECK_EQ(bind_to(tcp, &address, 1), -EINVAL);
+    CHECK_EQ(bind_to(tcp, &address, sizeof address - 1), -EINVAL);
+    CHECK_EQ(bind_to(tcp, &other, sizeof other), -EAFNOSUPPORT);
+    CHECK_EQ(bind_to(local, &address, sizeof address), -EINVAL);
+    CHECK_EQ(connect_to(local, &unnamed, sizeof unnamed.sun_family), -EINVAL);
+    CHECK_EQ(connect_to(tcp, &address, sizeof address - 1), -EINVAL);
+    close_fd(tcp);
+    close_fd(local);
+}
+
+TEST_EVERYWHERE(bind, twice_is_an_error)
+{
+    const struct sockaddr_in address = loopback(0);
+    const int fd = make_socket(AF_INET);
+
+    CHECK_EQ(bind_to(fd, &address, sizeof address), 0);
+    CHECK_EQ(bind_to(fd, &address, sizeof address), -EINVAL);
+    close_fd(fd);
+}
+
+TEST_EVERYWHERE(bind, to_a_path_by_its_address_makes_it_once)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    const int first = make_socket(AF_UNIX), second = make_socket(AF_UNIX);
+    struct iora__path_claim claim;
+    int successor;
+
+    name_a_path(name.sun_path, "by-address");
+    CHECK_EQ(bind_to(first, &name, sizeof name), 0);
+    CHECK_EQ(bind_to(second, &name, sizeof name), -EADDRINUSE);
+    CHECK_EQ(connect_to_path(name.sun_path), -ECONNREFUSED);
+    successor = listen_at_path(name.sun_path, &claim); /* in the place of what nobody listens on */
+    CHECK_EQ(connect_to_path(name.sun_path), 0);
+    sockets()->unbind_path(backend_state(), &claim);
+    close_fd(first);
+    close_fd(second);
+    close_fd(successor);
+}
+
+TEST_EVERYWHERE(listen, on_what_is_connected_or_has_no_name_fails)
+{
+    const int unnamed = make_socket(AF_UNIX);
+    int ends[2];
+
+    tcp_pair(ends);
+    CHECK_EQ(sockets()->listen(backend_state(), ends[0], 1), -EINVAL);
+    CHECK_EQ(sockets()->listen(backend_state(), unnamed, 1), -EINVAL);
+    close_ends(ends);
+    close_fd(unnamed);
+}
+
+TEST_EVERYWHERE(listen, without_a_name_is_given_one)
+{
+    const int listener = make_socket(AF_INET), client = make_socket(AF_INET);
+    struct sockaddr_in address = {0};
+    socklen_t length = sizeof address;
+
+    CHECK_EQ(sockets()->listen(backend_state(), listener, 1), 0);
+    CHECK_EQ(sockets()->listen(backend_state(), listener, 2), 0); /* again, with another backlog */
+    CHECK_EQ(
+        sockets()->name(backend_state(), listener, false, (struct sockaddr *)&address, &length), 0);
+    CHECK_EQ(address.sin_addr.s_addr, htonl(INADDR_ANY));
+    CHECK(address.sin_port != 0);
+    CHECK_EQ(connect_to(client, &address, sizeof address), 0); /* 0.0.0.0 is this host */
+    CHECK_EQ(sockets()->name(backend_state(), client, true, (struct sockaddr *)&address, &length),
+             0);
+    CHECK_EQ(address.sin_addr.s_addr, htonl(INADDR_LOOPBACK));
+    close_fd(client);
+    close_fd(listener);
+}
+
+TEST_EVERYWHERE(connect, to_any_address_of_version_six_reaches_this_host)
+{
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6};
+    const int client = make_socket(AF_INET6);
+    socklen_t length = sizeof address;
+    int listener = make_socket(AF_INET6);
+
+    if (bind_to(listener, &address, sizeof address) == 0) { /* not every machine has it */
+        CHECK_EQ(sockets()->listen(backend_state(), listener, 1), 0);
+        CHECK_EQ(
+            sockets()->name(backend_state(), listener, false, (struct sockaddr *)&address, &length),
+            0);
+        CHECK_EQ(connect_to(client, &address, sizeof address), 0);
+        CHECK_EQ(
+            sockets()->name(backend_state(), client, true, (struct sockaddr *)&address, &length),
+            0);
+        CHECK_EQ(memcmp(&address.sin6_addr, &in6addr_loopback, sizeof in6addr_loopback), 0);
+    }
+    close_fd(client);
+    close_fd(listener);
+}
+
+TEST_EVERYWHERE(connect, from_any_address_has_a_name_on_the_host_it_reaches)
+{
+    struct sockaddr_in any = {.sin_family = AF_INET}, address, local;
+    const int listener = listen_tcp(1, &address), client = make_socket(AF_INET);
+    socklen_t length = sizeof local;
+
+    CHECK_EQ(bind_to(client, &any, sizeof any), 0);
+    CHECK_EQ(connect_to(client, &address, sizeof address), 0);
+    CHECK_EQ(sockets()->name(backend_state(), client, false, (struct sockaddr *)&local, &length),
+             0);
+    CHECK_EQ(local.sin_addr.s_addr, htonl(INADDR_LOOPBACK));
+    CHECK(local.sin_port != 0);
+    close_fd(client);
+    close_fd(listener);
+}
+
+TEST_EVERYWHERE(name, of_what_has_none_is_told_so)
+{
+    struct sockaddr_in address;
+    struct sockaddr_un local;
+    socklen_t length = sizeof address;
+    const int tcp = make_socket(AF_INET), unnamed = make_socket(AF_UNIX);
+
+    CHECK_EQ(sockets()->name(backend_state(), tcp, true, (struct sockaddr *)&address, &length),
+             -ENOTCONN);
+    CHECK_EQ(sockets()->name(backend_state(), tcp, false, (struct sockaddr *)&address, &length), 0);
+    CHECK_EQ(address.sin_family, AF_INET);
+    CHECK_EQ(address.sin_port, 0);
+    length = sizeof local;
+    CHECK_EQ(sockets()->name(backend_state(), unnamed, false, (struct sockaddr *)&local, &length),
+             0);
+    CHECK_EQ(local.sun_family, AF_UNIX);
+    CHECK_EQ(length, sizeof local.sun_family);
+    close_fd(tcp);
+    close_fd(unnamed);
+}
+
+TEST_EVERYWHERE(socket_option, tells_what_a_socket_is)
+{
+    const int fd = make_socket(AF_UNIX);
+    struct sockaddr_in address;
+    const int listener = listen_tcp(1, &address);
+
+    CHECK_EQ(get_int_option(fd, SO_TYPE), SOCK_STREAM);
+    CHECK_EQ(get_int_option(fd, SO_DOMAIN), AF_UNIX);
+    CHECK_EQ(get_int_option(fd, SO_ACCEPTCONN), 0);
+    CHECK_EQ(get_int_option(listener, SO_ACCEPTCONN), 1);
+    close_fd(fd);
+    close_fd(listener);
+}
+
+TEST_EVERYWHERE(socket_option, says_how_long_its_value_is)
+{
+    const int fd = make_socket(AF_INET);
+    int values[4] = {-1, -1, -1, -1};
+    socklen_t length = sizeof values;
+
+    CHECK_EQ(
+        sockets()->get_option(backend_state(), fd, SOL_SOCKET, SO_REUSEADDR, values, &length), 0);
+    CHECK_EQ(length, sizeof values[0]);
+    CHECK_EQ(values[0], 0);
+    CHECK_EQ(values[1], -1);
+    close_fd(fd);
+}
+
+TEST_EVERYWHERE(socket_option, without_a_value_is_refused)
+{
+    const int fd = make_socket(AF_INET), one = 1;
+
+    CHECK_EQ(sockets()->set_option(backend_state(), fd, SOL_SOCKET, SO_REUSEADDR, &one, 0),
+             -EINVAL);
+    CHECK_EQ(sockets()->set_option(backend_state(), fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one),
+             0);
+    CHECK_EQ(get_int_option(fd, SO_REUSEADDR), 1);
+    close_fd(fd);
+}
+
+TEST_EVERYWHERE(stream_end, is_for_what_is_connected)
+{
+    const int fd = make_socket(AF_INET);
+    int ends[2];
+
+    CHECK_EQ(sockets()->shutdown(backend_state(), fd, SHUT_WR), -ENOTCONN);
+    unix_pair(ends);
+    CHECK_EQ(sockets()->shutdown(backend_state(), ends[0], 7), -EINVAL);
+    CHECK_EQ(sockets()->shutdown(backend_state(), ends[0], SHUT_WR), 0);
+    CHECK_EQ(sockets()->shutdown(backend_state(), ends[0], SHUT_WR), 0); /* again */
+    CHECK_EQ(receive_one(ends[1]), 0);
+    close_ends(ends);
+    close_fd(fd);
+}
+
+TEST_EVERYWHERE(op, on_what_is_not_connected_is_refused)
+{
+    const int tcp = make_socket(AF_INET), local = make_socket(AF_UNIX);
+
+    CHECK_EQ(receive_one(tcp), -ENOTCONN);
+    CHECK_EQ(receive_one(local), -EINVAL);
+    CHECK_EQ(send_text(tcp, "a"), -EPIPE);
+    CHECK_EQ(send_text(local, "a"), -ENOTCONN);
+    close_fd(tcp);
+    close_fd(local);
+}
+
+TEST_EVERYWHERE(op, of_no_bytes_ends_at_once_and_takes_none)
+{
+    int ends[2];
+
+    unix_pair(ends);
+    CHECK_EQ(send_text(ends[0], ""), 0);
+    CHECK_EQ(send_text(ends[0], "a"), 1);
+    CHECK_EQ(perform(IORA__OP_RECV, ends[1], ends, 0), 0);
+    CHECK_EQ(receive_one(ends[1]), 1);
+    close_ends(ends);
+}
+
+/* What the kernel hides behind the number of a descriptor, the simulation says itself. */
+TEST(simulated_network, refuses_every_call_on_a_number_that_is_none)
+{
+    const int none = make_socket(AF_UNIX);
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    struct iora__path_claim claim;
+    socklen_t length = sizeof name;
+    int value = 1;
+
+    close_fd(none);
+    CHECK_EQ(bind_to(none, &name, sizeof name), -EBADF);
+    CHECK_EQ(sockets()->listen(backend_state(), none, 1), -EBADF);
+    CHECK_EQ(sockets()->listen_path(backend_state(), none, "path", 0600, 1, &claim), -EBADF);
+    CHECK_EQ(sockets()->shutdown(backend_state(), none, SHUT_WR), -EBADF);
+    CHECK_EQ(sockets()->name(backend_state(), none, false, (struct sockaddr *)&name, &length),
+             -EBADF);
+    CHECK_EQ(
+        sockets()->set_option(backend_state(), none, SOL_SOCKET, SO_RCVBUF, &value, sizeof value),
+        -EBADF);
+    CHECK_EQ(sockets()->get_option(backend_state(), none, SOL_SOCKET, SO_RCVBUF, &value, &length),
+             -EBADF);
+}
+
+TEST(simulated_network, refuses_what_it_does_not_simulate)
+{
+    const int tcp = make_socket(AF_INET);
+    struct iora__path_claim claim;
+    struct msghdr with_control = {.msg_control = &claim, .msg_controllen = sizeof claim};
+    struct probe probe;
+    int ends[2];
+
+    CHECK_EQ(sockets()->socket(backend_state(), AF_INET, SOCK_DGRAM), -EPROTONOSUPPORT);
+    CHECK_EQ(sockets()->listen_path(backend_state(), tcp, "path", 0600, 1, &claim), -EINVAL);
+    unix_pair(ends);
+    CHECK_EQ(perform(IORA__OP_SENDMSG, ends[0], &with_control, 0), -ENOTSUP);
+    prepare(&probe, IORA__OP_RECV, ends[0], &probe, 1);
+    probe.op._detail = MSG_OOB;
+    CHECK_EQ(submit(&probe), -EOPNOTSUPP);
+    sockets()->release(backend_state(), ends[0]); /* of no use outside: it stays */
+    CHECK_EQ(send_text(ends[1], "a"), 1);
+    CHECK_EQ(receive_one(ends[0]), 1);
+    close_ends(ends);
+    close_fd(tcp);
+}
+
+TEST(simulated_network, remembers_a_dozen_options_of_a_socket)
+{
+    const int fd = make_socket(AF_INET), one = 1;
+    int set = 0;
+
+    while (set < 100 && sockets()->set_option(backend_state(), fd, IPPROTO_TCP, 1000 + set, &one,
+                                              sizeof one) == 0)
+        set++;
+    CHECK_EQ(set, 12);
+    CHECK_EQ(sockets()->set_option(backend_state(), fd, IPPROTO_TCP, 2000, &one, sizeof one),
+             -ENOBUFS);
+    CHECK_EQ(sockets()->set_option(backend_state(), fd, IPPROTO_TCP, 1000, &one, sizeof one), 0);
+    close_fd(fd);
+}
+
+TEST(simulated_network, lets_wait_who_sends_or_receives_before_it_is_connected)
+{
+    struct probe connecting, receiving, sending;
+    struct sockaddr_in address;
+    const int listener = listen_tcp(1, &address), fd = make_socket(AF_INET);
+    char byte;
+    int other;
+
+    CHECK_EQ(begin_connect(&connecting, fd, &address, sizeof address), IORA__OP_PENDING);
+    CHECK_EQ(begin(&receiving, IORA__OP_RECV, fd, &byte, 1), IORA__OP_PENDING);
+    CHECK_EQ(begin(&sending, IORA__OP_SEND, fd, "x", 1), IORA__OP_PENDING);
+    CHECK_EQ(connect_to(fd, &address, sizeof address), -EALREADY);
+    CHECK_EQ(settle(&connecting), 0);
+    CHECK_EQ(settle(&sending), 1);
+    other = perform(IORA__OP_ACCEPT, listener, NULL, 0);
+    expect_text(other, "x");
+    CHECK_EQ(send_text(other, "y"), 1);
+    CHECK_EQ(settle(&receiving), 1);
+    CHECK_EQ(byte, 'y');
+    close_fd(fd);
+    close_fd(other);
+    close_fd(listener);
+}
+
+/* How much one end may send before the other has read. */
+static int
+room_between(const int ends[2])
+{
+    static const char bytes[256 * 1024];
+    int sum = 0, rc;
+    struct probe probe;
+
+    while ((rc = at_once(&probe, IORA__OP_SEND, ends[0], bytes, sizeof bytes, IORA__OP_NOWAIT)) > 0)
+        sum += rc;
+    CHECK_EQ(rc, -EAGAIN);
+    return sum;
+}
+
+TEST(simulated_network, has_the_room_between_two_ends_that_was_asked_for)
+{
+    const int size = 1000, none = 0;
+    int ends[2];
+
+    unix_pair(ends);
+    CHECK_EQ(
+        sockets()->set_option(backend_state(), ends[1], SOL_SOCKET, SO_RCVBUF, &size, sizeof size),
+        0);
+    CHECK_EQ(room_between(ends), 1000);
+    close_ends(ends);
+    unix_pair(ends);
+    CHECK_EQ(
+        sockets()->set_option(backend_state(), ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size),
+        0);
+    CHECK_EQ(room_between(ends), 1000);
+    close_ends(ends);
+    unix_pair(ends);
+    CHECK_EQ(
+        sockets()->set_option(backend_state(), ends[0], SOL_SOCKET, SO_SNDBUF, &none, sizeof none),
+        0);
+    CHECK_EQ(
+        sockets()->set_option(backend_state(), ends[0], SOL_SOCKET, SO_RCVBUF, &none, sizeof none),
+        0);
+    CHECK_EQ(room_between(ends), 1);
     close_ends(ends);
 }
 
@@ -1325,6 +1764,21 @@ TEST_REAL(borrowed_op, that_sends_waits_for_room)
     while (recv(ends[1], drained, sizeof drained, MSG_DONTWAIT) > 0)
         continue;
     CHECK_EQ(settle(&probe), 1);
+    close_both(ends);
+}
+
+TEST_REAL(borrowed_op, that_must_not_wait_says_so)
+{
+    struct probe probe;
+    int ends[2];
+    char byte;
+
+    open_pair(ends);
+    CHECK_EQ(at_once(&probe, IORA__OP_RECV, ends[0], &byte, 1, IORA__OP_BORROWED | IORA__OP_NOWAIT),
+             -EAGAIN);
+    CHECK_EQ(write(ends[1], "x", 1), 1);
+    CHECK_EQ(at_once(&probe, IORA__OP_RECV, ends[0], &byte, 1, IORA__OP_BORROWED | IORA__OP_NOWAIT),
+             1);
     close_both(ends);
 }
 

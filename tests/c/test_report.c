@@ -70,7 +70,11 @@ IORA_ASYNC(has_a_child_that_sleeps, iora_task *);
 
 TEST(report, dump_of_a_loop_without_tasks_is_empty)
 {
+    iora_loop *const loop = test_loop();
+
     CHECK_STR(dump(), "");
+    CHECK_EQ(iora_run_in(loop, sleeps, iora_ns(0)), 0);
+    CHECK_STR(dump(), ""); /* nor when it has had some */
 }
 
 /* Owners before what they own, two blanks deeper; who, from where, what for, since when. */
@@ -362,6 +366,72 @@ TEST(report, deadlock_tells_who_waits_for_whom)
     CHECK(test_logged(": waits for lock held by task 3 \"two\", since 0.000 s"));
     CHECK(test_logged(": waits for lock held by task 2 \"one\", since 0.000 s"));
     CHECK(!test_logged("deadlock among")); /* which is debug mode's */
+}
+
+static iora_lock held;
+static iora_condition never;
+
+static int
+hold_for_ever(void)
+{
+    int rc;
+
+    CHECK_EQ(iora_lock_acquire(&held), 0);
+    rc = iora_sleep(IORA_FOREVER);
+    CHECK_EQ(iora_lock_release(&held), 0);
+    return rc;
+}
+IORA_ASYNC(hold_for_ever);
+
+static int
+wait_for_condition_with_a_child(void)
+{
+    CHECK_EQ(iora_lock_acquire(&held), 0);
+    CHECK_EQ(iora_task_error(iora_go(hold_for_ever)), 0);
+    CHECK_EQ(iora_condition_wait(&never, &held), -ECANCELED);
+    return iora_lock_release(&held);
+}
+IORA_ASYNC(wait_for_condition_with_a_child);
+
+/* The main task cannot end before it has the lock again, and its child is cancelled only when it has ended. */
+TEST(report, deadlock_cancels_also_who_is_owned_by_one_that_waits_for_him)
+{
+    CHECK_EQ(test_run(wait_for_condition_with_a_child), -EDEADLK);
+    CHECK(test_logged("deadlock: every task waits"));
+    CHECK(!test_logged("would not end"));
+    CHECK(!iora_lock_is_locked(&held));
+}
+
+/* Owned by the run, so that it may await the main task; that needs the lock again before it can end. */
+static int
+join_while_holding(iora_task main_task)
+{
+    CHECK_EQ(iora_lock_acquire(&held), 0);
+    return iora_await(main_task);
+}
+IORA_ASYNC(join_while_holding, iora_task);
+
+static int
+wait_for_condition_at_last(void)
+{
+    CHECK_EQ(iora_lock_acquire(&held), 0);
+    CHECK_EQ(iora_task_error(iora_go_detached(join_while_holding, iora_current())), 0);
+    return iora_condition_wait(&never, &held);
+}
+IORA_ASYNC(wait_for_condition_at_last);
+
+TEST(report, a_ring_that_no_cancel_breaks_ends_the_run_all_the_same)
+{
+    iora_loop *const loop = test_loop();
+    iora_census left;
+
+    CHECK_EQ(iora_run_in(loop, wait_for_condition_at_last), -EDEADLK);
+    CHECK(test_logged("deadlock: every task waits"));
+    CHECK(test_logged("2 tasks would not end: "));
+    iora_loop_census(loop, &left);
+    CHECK_EQ(left.tasks, 2);
+    test_forget_loop(loop);
+    CHECK_EQ(iora_loop_free(loop), 0);
 }
 
 /* ---- debug mode: locks in a circle ---------------------------------------------------------------------------------------- */

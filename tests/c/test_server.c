@@ -320,6 +320,54 @@ TEST_TASK_EVERYWHERE(server, on_a_name_that_is_none_is_refused)
 }
 
 static int
+start_pipe_server(int fd)
+{
+    iora_server *server;
+
+    return iora_start_server_on(fd, echo, NULL, NULL, &server);
+}
+
+TEST_TASK_REAL(server, on_a_pipe_is_refused_and_the_pipe_stays)
+{
+    int ends[2];
+
+    CHECK_EQ(pipe(ends), 0);
+    CHECK_EQ(start_pipe_server(ends[0]), -EINVAL);
+    CHECK_EQ(write(ends[1], "x", 1), 1);
+    CHECK_EQ(close(ends[0]), 0);
+    CHECK_EQ(close(ends[1]), 0);
+}
+
+TEST_TASK_EVERYWHERE(server, of_no_family_is_refused)
+{
+    iora_server_options options = IORA_SERVER_OPTIONS_INIT;
+    iora_server *server;
+
+    options.family = AF_UNIX;
+    CHECK_EQ(iora_start_server("127.0.0.1", 0, echo, NULL, &options, &server), -EINVAL);
+    CHECK_EQ(iora_start_unix_server("@none", echo, NULL, &options, &server), -EINVAL);
+    options.family = AF_INET;
+    options.size = 1;
+    CHECK_EQ(iora_start_server("127.0.0.1", 0, echo, NULL, &options, &server), -EINVAL);
+}
+
+static void
+stop_in_callback(void *arg)
+{
+    CHECK_EQ(iora_server_stop(arg, iora_s(1)), IORA_E_NO_TASK);
+}
+
+TEST_TASK_EVERYWHERE(server, is_stopped_by_a_task)
+{
+    iora_server *const server = start(echo, NULL);
+    iora_handle handle = {0};
+
+    CHECK_EQ(iora_call_soon(test_loop(), &handle, stop_in_callback, server), 0);
+    let_all_run();
+    CHECK_EQ(iora_server_stop(server, iora_s(1)), 0);
+}
+
+static int
 start_nowhere(void)
 {
     iora_server *server;
@@ -440,6 +488,29 @@ TEST_TASK_EVERYWHERE(server, that_is_closed_as_a_client_makes_room_ends)
     iora_server_close(server);
     CHECK_EQ(iora_server_wait_closed(server), 0);
     CHECK_EQ(iora_stream_close(stream), 0);
+    CHECK_EQ(iora_server_stop(server, iora_s(1)), 0);
+}
+
+/* Of two acceptors each had room for one when it began to wait; the second one's client is accepted and waits. */
+TEST_TASK(server, that_is_closed_lets_go_of_whom_it_accepted_and_had_no_room_for)
+{
+    iora_server_options options = IORA_SERVER_OPTIONS_INIT;
+    iora_server *server;
+    iora_stream *first, *second;
+    char byte;
+
+    options.max_clients = 1;
+    CHECK_EQ(iora_start_server("localhost", 0, echo, NULL, &options, &server), 0);
+    CHECK_EQ(iora_server_address_count(server), 2);
+    CHECK_EQ(iora_open_connection("127.0.0.1", iora_server_port(server), NULL, &first), 0);
+    CHECK_EQ(iora_open_connection("::1", iora_server_port(server), NULL, &second), 0);
+    let_all_run();
+    CHECK_EQ(iora_server_clients(server), 1);
+    iora_server_close(server);
+    CHECK_EQ(iora_wait_for(iora_read(second, &byte, 1), iora_s(1)), 0);
+    check_echo(first, "x");
+    CHECK_EQ(iora_stream_close(first), 0);
+    CHECK_EQ(iora_stream_close(second), 0);
     CHECK_EQ(iora_server_stop(server, iora_s(1)), 0);
 }
 

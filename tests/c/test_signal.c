@@ -100,6 +100,10 @@ TEST_TASK_EVERYWHERE(signal, that_comes_twice_counts_once_and_the_lowest_is_firs
 {
     iora_signals signals = OPEN(SIGTERM, SIGUSR1, SIGINT, SIGRTMIN, SIGRTMAX);
 
+    if (raise(SIGRTMAX) < 0) { /* it has a host's signals, and keeps a few of them for itself */
+        iora_signals_close(&signals);
+        test_skip("qemu's user mode cannot send SIGRTMAX");
+    }
     for (int i = 0; i < 3; i++) {
         CHECK_EQ(raise(SIGRTMAX), 0);
         CHECK_EQ(raise(SIGTERM), 0);

@@ -2,6 +2,7 @@
 #include "real.h"
 #include "streams.h"
 
+#include <limits.h>
 #include <netinet/in.h>
 #include <pty.h>
 #include <signal.h>
@@ -497,6 +498,24 @@ TEST_TASK_REAL(socket, calls_say_what_is_wrong_with_the_descriptor)
     close_both(ends);
 }
 TEST_EXEMPT(socket, calls_say_what_is_wrong_with_the_descriptor, TEST_STINGY,
+            "a call that was refused has not said it")
+
+/* There the call waits until the descriptor is ready, which it never is in the way that it was not opened for. */
+TEST_TASK_REAL(socket, calls_say_what_is_wrong_with_the_descriptor_without_preadv2)
+{
+    char data[8];
+    int ends[2];
+
+    open_pipe(ends);
+    iora__seam_arm_calls(1, 0, LONG_MAX); /* ENOSYS */
+    CHECK_EQ(iora_wait_for(iora_fd_read(ends[WR], data, 8), iora_ms(100)), -EBADF);
+    CHECK_EQ(iora__seam_disarm().last_call, IORA__CALL_PREADV2);
+    iora__seam_arm_calls(1, 0, LONG_MAX);
+    CHECK_EQ(iora_wait_for(iora_fd_write(ends[RD], data, 8), iora_ms(100)), -EBADF);
+    CHECK_EQ(iora__seam_disarm().last_call, IORA__CALL_PREADV2);
+    close_both(ends);
+}
+TEST_EXEMPT(socket, calls_say_what_is_wrong_with_the_descriptor_without_preadv2, TEST_STINGY,
             "a call that was refused has not said it")
 
 /* F30: the signal does what it does by default here. */

@@ -3,6 +3,7 @@
 #include "test.h"
 #include "waiting.h"
 
+#include "sys/sys.h"
 #include "task/task.h"
 
 #include <pthread.h>
@@ -31,6 +32,21 @@ not_under_tools(void)
 {
     if (test_under_sanitizer() || test_under_valgrind())
         test_skip("a sanitizer or Valgrind has memory and limits of its own");
+}
+
+/* Else guards are mprotect's from the first on, and no more than 32,000. */
+static void
+needs_cheap_guards(void)
+{
+    const size_t size = iora__sys_page_size();
+    void *page;
+    bool are_there;
+
+    CHECK_EQ(iora__sys_reserve(size, &page), 0);
+    are_there = iora__sys_guard_install(page, size) == 0 && iora__sys_heeds_advice(page, size);
+    iora__sys_unmap(page, size);
+    if (!are_there)
+        test_skip("no MADV_GUARD_INSTALL: a kernel before 6.13, or qemu's user mode, which heeds no advice");
 }
 
 static iora_event go_on;
@@ -162,6 +178,7 @@ TEST_TASK(stack, a_hundred_thousand_short_tasks_need_few)
     enum { N = 100000 };
     iora_task *const tasks = calloc(N, sizeof *tasks);
 
+    needs_cheap_guards();
     for (int i = 0; i < N; i++)
         tasks[i] = iora_go(returns_at_once);
     CHECK_EQ(census().tasks, N + 1);
@@ -494,6 +511,22 @@ TEST(stack, small_ones_are_guarded_too)
     CHECK(strstr(child.output, "stack overflow in task \"digs\"") != NULL);
 }
 
+static void
+overflow_where_no_advice_is_heeded(void)
+{
+    iora__seam_be_deaf();
+    overflow_a_small_one();
+}
+
+/* As in qemu's user mode. */
+TEST(stack, guards_work_where_no_advice_is_heeded)
+{
+    const struct child child = child_run(overflow_where_no_advice_is_heeded);
+
+    child_check_segv(&child);
+    CHECK(strstr(child.output, "stack overflow in task \"digs\"") != NULL);
+}
+
 /* ---- guards by mprotect ------------------------------------------------------------------------------------------------- */
 
 /* Use up the eight slots that are guarded, so that the next task needs new guards. */
@@ -522,6 +555,7 @@ IORA_ASYNC(falls_back, int);
 
 TEST(stack, guards_fall_back_to_mprotect)
 {
+    needs_cheap_guards();
     CHECK_EQ(test_run(falls_back, 150), 0);
 }
 
@@ -564,6 +598,7 @@ IORA_ASYNC(fills_up_with_mprotect);
 TEST(stack, guards_by_mprotect_end_at_a_cap_that_says_so)
 {
     not_under_tools();
+    needs_cheap_guards();
     test_options()->stack_size = 16 * 1024;
     CHECK_EQ(test_run(fills_up_with_mprotect), 0);
 }
@@ -599,6 +634,7 @@ IORA_ASYNC(two_sizes_fill_up);
 TEST(stack, sizes_share_the_cap_on_guards_by_mprotect)
 {
     not_under_tools();
+    needs_cheap_guards();
     test_options()->stack_size = 16 * 1024;
     CHECK_EQ(test_run(two_sizes_fill_up), 0);
 }
@@ -762,6 +798,7 @@ TEST(stack, limit_of_address_space_is_named)
     struct child child;
 
     not_under_tools();
+    needs_cheap_guards(); /* else their limit comes first */
     child = child_run(spawn_under_a_limit);
     child_check_ok(&child);
 }

@@ -564,6 +564,35 @@ use_left_stream(void)
 }
 IORA_ASYNC(use_left_stream);
 
+static int
+make_pair_in_task(iora_stream **ends)
+{
+    return iora_stream_pair(&ends[0], &ends[1]);
+}
+IORA_ASYNC(make_pair_in_task, iora_stream **);
+
+static int
+read_of_another_loop(iora_stream *stream)
+{
+    char byte;
+
+    CHECK_EQ(iora_read(stream, &byte, 1), IORA_E_WRONG_THREAD);
+    CHECK_EQ(iora_write(stream, "x", 1), IORA_E_WRONG_THREAD);
+    return 0;
+}
+IORA_ASYNC(read_of_another_loop, iora_stream *);
+
+TEST_EVERYWHERE(stream, is_of_no_use_in_another_loop)
+{
+    iora_loop *const other = test_loop_with(test_options());
+    iora_stream *ends[2];
+
+    CHECK_EQ(test_run(make_pair_in_task, ends), 0);
+    CHECK_EQ(iora_run_in(other, read_of_another_loop, ends[0]), 0);
+    iora_stream_abort(ends[0]);
+    iora_stream_abort(ends[1]);
+}
+
 TEST_EVERYWHERE(stream, outlives_its_loop_only_to_be_closed)
 {
     iora_loop_options options = IORA_LOOP_OPTIONS_INIT;

@@ -62,6 +62,8 @@ TEST_TASK_EVERYWHERE(write, waits_for_room_before_it_takes_a_byte)
     free(data);
     close_both_streams(a, b);
 }
+TEST_EXEMPT(write, waits_for_room_before_it_takes_a_byte, TEST_STINGY,
+            "of what a full kernel has not taken")
 
 /* F13 */
 TEST_TASK_EVERYWHERE(write, to_a_reader_who_does_not_read_buffers_no_more_than_the_limit)
@@ -361,6 +363,8 @@ TEST_TASK_EVERYWHERE(write, flush_that_was_cancelled_leaves_the_bytes_on_their_w
     CHECK_EQ(iora_stream_unsent(a), 0);
     close_both_streams(a, b);
 }
+TEST_EXEMPT(write, flush_that_was_cancelled_leaves_the_bytes_on_their_way, TEST_STINGY,
+            "of what a full kernel has not taken")
 
 /* ---- the end of writing --------------------------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 /* tests/fault/driver.c -- make the nth thing fail, for every n, in every scenario.
  *
- *     iora-faults [--list] [--jobs N] [--budget SECONDS] [--every N] [--quiet] [--seed N] [PATTERN...]
+ *     iora-faults [--list] [--jobs N] [--budget SECONDS] [--every N] [--quiet] [--seed N[-M]]
+ *                 [--seeds N] [--repeat N] [PATTERN...]
  *     iora-faults --scenario NAME --mode MODE --n N [--variant V]
  *
  * A *test* is a scenario in one mode (what goes wrong) on one backend; its name is "queues.fifo@late/call". It
@@ -15,7 +16,12 @@
  * A run fails by a check, a crash, an alarm, a spin (turns of the loop far beyond those of the run without a
  * fault). The second form above does one run again, in one process, as it is printed with each failure.
  *
- * The last line is `N passed, N failed`; a test that a budget left out or cut short is neither.
+ * A simulated run is its seed's. Of the seeds of the ready order each so manieth (--repeat, 20) is run twice, and
+ * what was drawn, delivered and run must be the same step by step; the first that is not is printed. All traces
+ * together give one number, which another process of the same build finds again.
+ *
+ * Before the last line come the figures: of each kind of fault the runs, those that failed, and the seconds they
+ * took, of all jobs together. The last line is `N passed, N failed`; a test that a budget left out or cut short is neither.
  */
 #include "fault.h"
 
@@ -31,7 +37,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { JOBS_MAX = 64, TESTS_MAX = 4096, FAILURES_SHOWN = 3, FIRST_ONES = 40, NAME_MAX_ = 128 };
+enum { JOBS_MAX = 64, TESTS_MAX = 8192, FAILURES_SHOWN = 3, FIRST_ONES = 40, NAME_MAX_ = 128 };
+enum { SEEDS = 50, REPEAT = 20 };
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { RUN_SECONDS = 30, EVERY = 5 }; /* a fork costs ten times as much */
@@ -45,9 +52,14 @@ struct test {
     const struct scenario *scenario;
     enum where where;
     enum mode mode;
+    uint64_t seed;
     atomic_int state;
     long runs;     /* in which something went wrong */
     long failures; /* of these and of the run without a fault */
+    long repeated; /* to compare the traces */
+    long steps;    /* of all traces */
+    uint64_t hash; /* of all traces, in whatever order */
+    double seconds;
     long cut_at;   /* the n that was to come when time was up */
 };
 
@@ -60,6 +72,9 @@ static struct shared {
     struct test tests[TESTS_MAX];
 } *shared;
 
+/* Of each job two: of a run and of its repetition. */
+static struct trace *traces;
+
 static struct {
     const char *self;
     char **patterns;
@@ -69,9 +84,11 @@ static struct {
     double budget; /* seconds; 0: no end */
     long every;    /* only one n in so many is taken */
     bool quiet;
-    uint64_t seed;
+    uint64_t first_seed, last_seed; /* of the ready order: everything once for each */
+    long seeds;
+    long repeat; /* each so manieth seed is run twice */
     struct timespec began;
-} driver = {.jobs = 2, .every = EVERY};
+} driver = {.jobs = 2, .every = EVERY, .seeds = SEEDS, .repeat = REPEAT};
 
 static double
 seconds_since(const struct timespec *began)
@@ -97,8 +114,13 @@ on_terminal(void)
 static void
 name_test(const struct test *test, char name[NAME_MAX_])
 {
-    (void)snprintf(name, NAME_MAX_, "%s.%s@%s/%s", test->scenario->topic, test->scenario->name,
-                   fault_where_name(test->where), fault_mode_names[test->mode]);
+    const int used =
+        snprintf(name, NAME_MAX_, "%s.%s@%s/%s", test->scenario->topic, test->scenario->name,
+                 fault_where_name(test->where), fault_mode_names[test->mode]);
+
+    if (driver.first_seed < driver.last_seed)
+        (void)snprintf(name + used, NAME_MAX_ - (size_t)used, "#%llu",
+                       (unsigned long long)test->seed);
 }
 
 /* ---- one run ---------------------------------------------------------------------------------------- */
@@ -170,6 +192,8 @@ print_command(const struct injection *injection, FILE *to)
         fprintf(to, " --variant %d", injection->variant);
     if (injection->seed != 0)
         fprintf(to, " --seed %llu", (unsigned long long)injection->seed);
+    if (injection->mode == MODE_PAIR || injection->mode == MODE_ORDER)
+        fprintf(to, " --seeds %ld", injection->seeds);
     fprintf(to, "\n");
 }
 
@@ -210,6 +234,7 @@ struct sweep {
     struct test *test;
     struct injection injection;
     struct outcome *outcome;
+    struct trace *traces; /* two */
     int output; /* where runs write to as their stderr */
 };
 
@@ -218,27 +243,106 @@ static bool
 is_first_of_its_kind(const struct test *test)
 {
     return test == shared->tests || test[-1].scenario != test->scenario ||
-           test[-1].where != test->where;
+           test[-1].where != test->where || test[-1].seed != test->seed;
+}
+
+static void
+tell(struct sweep *sweep, int status)
+{
+    const long n = sweep->injection.n;
+
+    if (sweep->test->failures++ < FAILURES_SHOWN && (n > 0 || is_first_of_its_kind(sweep->test)))
+        tell_failure(&sweep->injection, sweep->outcome, status, sweep->output);
 }
 
 /* True if the run went well. */
 static bool
 run_one(struct sweep *sweep, long n, int variant)
 {
+    struct timespec began;
     int status;
 
+    (void)clock_gettime(CLOCK_MONOTONIC, &began);
     sweep->injection.n = n;
     sweep->injection.variant = variant;
     status = run_in_child(&sweep->injection, sweep->outcome);
     if (n > 0 && (sweep->outcome->fired || !sweep->outcome->ended)) {
         sweep->test->runs++;
+        sweep->test->seconds += seconds_since(&began);
         atomic_fetch_add(&shared->runs, 1);
     }
+    if (status != 0)
+        tell(sweep, status);
+    return status == 0;
+}
+
+/* ---- a seed is a run ------------------------------------------------------------------------------------ */
+
+static void
+clear_trace(struct trace *trace)
+{
+    trace->hash = 0;
+    trace->length = 0;
+}
+
+static void
+tell_difference(const struct trace *first, const struct trace *second, char *text, size_t size)
+{
+    char was[96], is[96];
+    long at = 0;
+
+    while (at < first->length && at < second->length && at < FAULT_STEPS &&
+           first->steps[at] == second->steps[at])
+        at++;
+    if (at == FAULT_STEPS) {
+        (void)snprintf(text, size, "run again, it differs beyond step %ld", at);
+        return;
+    }
+    (void)snprintf(was, sizeof was, "the end");
+    (void)snprintf(is, sizeof is, "the end");
+    if (at < first->length)
+        fault_tell_step(first->steps[at], was, sizeof was);
+    if (at < second->length)
+        fault_tell_step(second->steps[at], is, sizeof is);
+    (void)snprintf(text, size, "run again, it differs at step %ld of %ld: %s; before: %s", at + 1,
+                   first->length, is, was);
+}
+
+/* Run the same once more, and compare. */
+static void
+repeat(struct sweep *sweep)
+{
+    struct trace *const first = &sweep->traces[0], *const second = &sweep->traces[1];
+    int status;
+
+    clear_trace(second);
+    sweep->injection.trace = second;
+    status = run_in_child(&sweep->injection, sweep->outcome);
+    sweep->injection.trace = first;
+    sweep->test->repeated++;
+    if (status == 0 && first->hash == second->hash && first->length == second->length)
+        return;
     if (status == 0)
-        return true;
-    if (sweep->test->failures++ < FAILURES_SHOWN && (n > 0 || is_first_of_its_kind(sweep->test)))
-        tell_failure(&sweep->injection, sweep->outcome, status, sweep->output);
-    return false;
+        tell_difference(first, second, sweep->outcome->text, sizeof sweep->outcome->text);
+    tell(sweep, status);
+}
+
+/* The runs of a seed, whose trace is kept, and each so manieth of which is repeated. */
+static void
+run_seed(struct sweep *sweep, long n)
+{
+    const struct trace *const trace = &sweep->traces[0];
+
+    clear_trace(&sweep->traces[0]);
+    sweep->injection.trace = &sweep->traces[0];
+    if (run_one(sweep, n, 0) && sweep->outcome->fired &&
+        !(sweep->test->scenario->where & THREADED)) {
+        sweep->test->steps += trace->length;
+        sweep->test->hash += trace->hash;
+        if (n % driver.repeat == 0)
+            repeat(sweep);
+    }
+    sweep->injection.trace = NULL;
 }
 
 /* Inject at n, with each errno; false if the run came to its end before n. */
@@ -248,10 +352,13 @@ sweep_at(struct sweep *sweep, long n)
     const struct outcome *const outcome = sweep->outcome;
     int variants;
 
-    (void)run_one(sweep, n, 0);
+    if (sweep->injection.mode == MODE_ORDER)
+        run_seed(sweep, n);
+    else
+        (void)run_one(sweep, n, 0);
     if (outcome->ended && outcome->counted < n)
         return false;
-    variants = outcome->variants;
+    variants = sweep->injection.mode == MODE_PAIR ? 0 : outcome->variants;
     for (int variant = 1; variant < variants; variant++)
         (void)run_one(sweep, n, variant);
     return true;
@@ -262,8 +369,7 @@ sweep_at(struct sweep *sweep, long n)
 static long
 step_at(const struct test *test, long n)
 {
-    const bool takes_all =
-        n < FIRST_ONES || test->mode >= MODE_ORDER;
+    const bool takes_all = n < FIRST_ONES || test->mode >= MODE_PAIR;
 
     return (takes_all ? 1 : test->scenario->every) * driver.every;
 }
@@ -271,17 +377,21 @@ step_at(const struct test *test, long n)
 /* Run the whole test, or until time is over. After some failures more would tell nothing new. If not every n is
  * taken, neighbouring tests begin with different ones. */
 static void
-sweep_all(struct test *test, struct outcome *outcome, int output)
+sweep_all(struct test *test, int job, int output)
 {
-    struct sweep sweep = {.test = test, .outcome = outcome, .output = output};
+    struct outcome *const outcome = &shared->outcomes[job];
+    struct sweep sweep = {
+        .test = test, .outcome = outcome, .traces = traces + 2 * job, .output = output};
 
     sweep.injection = (struct injection){.scenario = test->scenario,
                                          .where = test->where,
                                          .mode = test->mode,
                                          .turn_limit = 1000000,
-                                         .seed = driver.seed};
+                                         .seed = test->seed,
+                                         .seeds = driver.seeds};
     if (!run_one(&sweep, 0, 0))
         return;
+    sweep.injection.of_plain = outcome->tally;
     sweep.injection.turn_limit = 10 * outcome->turns + 1000;
     for (long n = 1 + (test - shared->tests) % driver.every; test->failures < FAILURES_SHOWN;
          n += step_at(test, n)) {
@@ -297,7 +407,7 @@ sweep_all(struct test *test, struct outcome *outcome, int output)
 /* ---- workers -------------------------------------------------------------------------------------------- */
 
 static void
-work(int index)
+work(int job)
 {
     const int output = memfd_create("output", MFD_CLOEXEC);
     int at;
@@ -308,7 +418,7 @@ work(int index)
         struct test *const test = &shared->tests[at];
 
         atomic_store(&test->state, RUNNING);
-        sweep_all(test, &shared->outcomes[index], output);
+        sweep_all(test, job, output);
         if (test->failures > 0)
             atomic_fetch_add(&shared->failed, 1);
         atomic_store(&test->state, test->cut_at > 0 ? CUT : SWEPT);
@@ -381,7 +491,7 @@ run_workers(void)
 /* ---- what came of it ---------------------------------------------------------------------------------------- */
 
 static void
-print_row(const char *name, const long runs[MODES])
+print_row(const char *name, const long runs[MODES], double seconds)
 {
     long sum = 0;
 
@@ -390,7 +500,7 @@ print_row(const char *name, const long runs[MODES])
         printf(" %6ld", runs[mode]);
         sum += runs[mode];
     }
-    printf(" %7ld\n", sum);
+    printf(" %7ld %8.1f\n", sum, seconds);
 }
 
 /* A row for each scenario, its backends together. */
@@ -398,14 +508,16 @@ static void
 print_table(void)
 {
     long sums[MODES] = {0};
+    double seconds_of_all = 0;
 
     printf("%-34s", "runs with a fault");
     for (int mode = 0; mode < MODES; mode++)
         printf(" %6s", fault_mode_names[mode]);
-    printf(" %7s\n", "sum");
+    printf(" %7s %8s\n", "sum", "seconds");
     for (const struct scenario *scenario = fault_scenarios; scenario != NULL;
          scenario = scenario->next) {
         long runs[MODES] = {0};
+        double seconds = 0;
         bool any = false;
         char name[NAME_MAX_];
 
@@ -414,14 +526,16 @@ print_table(void)
                 any = true;
                 runs[shared->tests[i].mode] += shared->tests[i].runs;
                 sums[shared->tests[i].mode] += shared->tests[i].runs;
+                seconds += shared->tests[i].seconds;
             }
         }
         (void)snprintf(name, sizeof name, "%s.%s%s", scenario->topic, scenario->name,
                        scenario->every > 1 ? " *" : "");
         if (any)
-            print_row(name, runs);
+            print_row(name, runs, seconds);
+        seconds_of_all += seconds;
     }
-    print_row("sum", sums);
+    print_row("sum", sums, seconds_of_all);
 }
 
 static void
@@ -451,6 +565,89 @@ print_notes(void)
     }
 }
 
+/* What the modes have in common. */
+static const struct kind {
+    const char *name;
+    enum mode first, last;
+} kinds[] = {
+    {"failing system calls", MODE_CALL, MODE_CALLS},
+    {"failing allocations", MODE_ALLOC, MODE_ALLOCS},
+    {"cancellations", MODE_ENTER, MODE_SCOPE},
+    {"a failure and a cancellation", MODE_PAIR, MODE_PAIR},
+    {"seeds of the ready order", MODE_ORDER, MODE_ORDER},
+    {"limits of descriptors", MODE_NOFILE, MODE_NOFILE},
+    {"a stingy kernel", MODE_STINGY, MODE_STINGY},
+    {"signals each millisecond", MODE_SIGNALS, MODE_SIGNALS},
+};
+
+struct sum {
+    long runs, failures, repeated, steps;
+    double seconds;
+    uint64_t hash;
+};
+
+/* Of the tests in these modes, on these backends. */
+static struct sum
+sum_up(enum mode first, enum mode last, unsigned where)
+{
+    struct sum sum = {0};
+
+    for (int i = 0; i < driver.test_count; i++) {
+        const struct test *const test = &shared->tests[i];
+
+        if (test->mode < first || test->mode > last || !(test->where & where))
+            continue;
+        sum.runs += test->runs;
+        sum.failures += test->failures;
+        sum.repeated += test->repeated;
+        sum.steps += test->steps;
+        sum.seconds += test->seconds;
+        sum.hash += test->hash;
+    }
+    return sum;
+}
+
+static void
+print_sum(const char *name, const struct sum *sum)
+{
+    if (sum->runs == 0)
+        return;
+    printf("figure: %s, runs = %ld\n", name, sum->runs);
+    printf("figure: %s, failed = %ld\n", name, sum->failures);
+    printf("figure: %s, seconds = %.1f\n", name, sum->seconds);
+    if (sum->steps > 0) {
+        printf("figure: %s, run again for an equal trace = %ld\n", name, sum->repeated);
+        printf("figure: %s, steps in all traces = %ld\n", name, sum->steps);
+        printf("figure: %s, all traces = %016llx\n", name, (unsigned long long)sum->hash);
+    }
+}
+
+static int
+count_scenarios(void)
+{
+    int count = 0;
+
+    for (int i = 0; i < driver.test_count; i++)
+        count += i == 0 || shared->tests[i].scenario != shared->tests[i - 1].scenario;
+    return count;
+}
+
+static void
+print_figures(void)
+{
+    const struct sum late = sum_up(MODE_CALL, MODES, LATE), all = sum_up(MODE_CALL, MODES, ~0u);
+
+    printf("figure: scenarios = %d\n", count_scenarios());
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const struct sum sum = sum_up(kinds[i].first, kinds[i].last, ~0u);
+
+        print_sum(kinds[i].name, &sum);
+    }
+    if (late.runs > 0)
+        printf("figure: of all these with every operation late, runs = %ld\n", late.runs);
+    print_sum("all together", &(struct sum){all.runs, all.failures, 0, 0, all.seconds, 0});
+}
+
 static int
 summarize(bool well)
 {
@@ -466,6 +663,7 @@ summarize(bool well)
     if (!driver.quiet)
         print_table();
     print_notes();
+    print_figures();
     printf("%ld runs with a fault in %.1f s\n", atomic_load(&shared->runs),
            seconds_since(&driver.began));
     printf("%d passed, %d failed\n", passed, failed);
@@ -496,23 +694,40 @@ exists(const struct test *test)
            (test->mode != MODE_NOFILE || !(test->scenario->where & AMPLE));
 }
 
-static void
-choose_tests(void)
+static void *
+map_shared(size_t size)
 {
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED) {
+    void *const mapped = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (mapped == MAP_FAILED) {
         perror("iora-faults");
         exit(2);
     }
+    return mapped;
+}
+
+static void
+choose_modes(const struct scenario *scenario, enum where where, uint64_t seed)
+{
+    for (int mode = 0; mode < MODES; mode++) {
+        struct test *const test = &shared->tests[driver.test_count];
+
+        *test = (struct test){.scenario = scenario, .where = where, .mode = mode, .seed = seed};
+        driver.test_count += exists(test) && matches(test);
+    }
+}
+
+static void
+choose_tests(void)
+{
+    shared = map_shared(sizeof *shared);
+    traces = map_shared(2 * (size_t)driver.jobs * sizeof *traces);
     for (const struct scenario *scenario = fault_scenarios; scenario != NULL;
          scenario = scenario->next) {
         for (unsigned where = SIM; where <= LATE; where <<= 1) {
-            for (int mode = 0; mode < MODES; mode++) {
-                struct test *const test = &shared->tests[driver.test_count];
-
-                *test = (struct test){.scenario = scenario, .where = where, .mode = mode};
-                driver.test_count += exists(test) && matches(test);
-            }
+            for (uint64_t seed = driver.first_seed; seed <= driver.last_seed; seed++)
+                choose_modes(scenario, where, seed);
         }
     }
 }
@@ -561,7 +776,7 @@ find_again(struct injection *injection)
     return false;
 }
 
-/* In this process, for a debugger. */
+/* In this process, for a debugger; a pair is drawn from what a run without a fault, in another one, has counted. */
 static int
 run_again(void)
 {
@@ -572,10 +787,17 @@ run_again(void)
         fprintf(stderr, "iora-faults: no such scenario and mode; --list shows them\n");
         return 2;
     }
+    injection.turn_limit = 1000000;
+    injection.seed = driver.first_seed;
+    injection.seeds = driver.seeds;
+    if (injection.mode == MODE_PAIR) {
+        struct outcome *const plain = map_shared(sizeof *plain);
+
+        (void)run_in_child(&injection, plain);
+        injection.of_plain = plain->tally;
+    }
     injection.n = again.n;
     injection.variant = again.variant;
-    injection.turn_limit = 1000000;
-    injection.seed = driver.seed;
     injection.aloud = true;
     alarm(seconds_for(&injection));
     fault_run(&injection, &outcome);
@@ -588,10 +810,12 @@ usage(FILE *to, int code)
 {
     fprintf(to,
             "usage: iora-faults [--list] [--jobs N] [--budget SECONDS] [--every N] [--quiet]\n"
-            "                   [--seed N] [PATTERN...]\n"
-            "       iora-faults --scenario NAME --mode MODE --n N [--variant V] [--seed N]\n"
+            "                   [--seed N[-M]] [--seeds N] [--repeat N] [PATTERN...]\n"
+            "       iora-faults --scenario NAME --mode MODE --n N [--variant V] [--seed N] [--seeds N]\n"
             "Makes the nth thing go wrong, for every n, in the tests whose names match a pattern (all\n"
-            "without one), or once more in the one that is named. --every takes one n in N only.\n"
+            "without one), or once more in the one that is named. --every takes one n in N only; --seed\n"
+            "draws the ready order from N in all modes (sim), N-M does all for each of these; --seeds is\n"
+            "how many seeds pair and order have (50); --repeat runs each Nth of those of order twice (20).\n"
             "The modes, each a test of its own:\n");
     for (int mode = 0; mode < MODES; mode++)
         fprintf(to, "  %-7s %s\n", fault_mode_names[mode], fault_mode_texts[mode]);
@@ -621,9 +845,22 @@ takes_text(char **argv, int argc, int *at, const char *option, const char **text
     return true;
 }
 
+/* "7", or "1-9" for each of these. */
+static bool
+takes_range(const char *text)
+{
+    char *end;
+
+    driver.first_seed = driver.last_seed = strtoull(text, &end, 10);
+    if (end != text && *end == '-')
+        driver.last_seed = strtoull(text = end + 1, &end, 10);
+    return end != text && *end == '\0' && driver.first_seed <= driver.last_seed;
+}
+
 int
 main(int argc, char **argv)
 {
+    const char *text;
     bool list = false;
 
     driver.self = argv[0];
@@ -641,8 +878,13 @@ main(int argc, char **argv)
             driver.budget = number;
         } else if (takes_number(argv, argc, &i, "--every", &number)) {
             driver.every = (long)number;
-        } else if (takes_number(argv, argc, &i, "--seed", &number)) {
-            driver.seed = (uint64_t)number;
+        } else if (takes_text(argv, argc, &i, "--seed", &text)) {
+            if (!takes_range(text))
+                return usage(stderr, 2);
+        } else if (takes_number(argv, argc, &i, "--seeds", &number)) {
+            driver.seeds = (long)number;
+        } else if (takes_number(argv, argc, &i, "--repeat", &number)) {
+            driver.repeat = (long)number;
         } else if (takes_number(argv, argc, &i, "--n", &number)) {
             again.n = (long)number;
         } else if (takes_number(argv, argc, &i, "--variant", &number)) {
@@ -660,7 +902,8 @@ main(int argc, char **argv)
             break;
         }
     }
-    if (driver.jobs < 1 || driver.jobs > JOBS_MAX || driver.every < 1)
+    if (driver.jobs < 1 || driver.jobs > JOBS_MAX || driver.every < 1 ||
+        driver.seeds < 1 || driver.repeat < 1)
         return usage(stderr, 2);
     if (again.scenario != NULL)
         return run_again();

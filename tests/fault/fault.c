@@ -7,6 +7,7 @@
 
 #include "../c/storm.h"
 #include "core/loop.h"
+#include "sys/random.h"
 #include "task/task.h"
 
 #include <fcntl.h>
@@ -27,9 +28,9 @@ struct scenario *fault_scenarios;
 const char *const fault_mode_names[MODES] = {
     [MODE_CALL] = "call",     [MODE_CALLS] = "calls", [MODE_ALLOC] = "alloc",
     [MODE_ALLOCS] = "allocs", [MODE_ENTER] = "enter", [MODE_WAIT] = "wait",
-    [MODE_NOW] = "now",       [MODE_SCOPE] = "scope", [MODE_ORDER] = "order",
-    [MODE_NOFILE] = "nofile",
-    [MODE_STINGY] = "stingy", [MODE_SIGNALS] = "signals",
+    [MODE_NOW] = "now",       [MODE_SCOPE] = "scope", [MODE_PAIR] = "pair",
+    [MODE_ORDER] = "order",   [MODE_NOFILE] = "nofile", [MODE_STINGY] = "stingy",
+    [MODE_SIGNALS] = "signals",
 };
 
 const char *const fault_mode_texts[MODES] = {
@@ -42,8 +43,9 @@ const char *const fault_mode_texts[MODES] = {
     [MODE_NOW] = "the same, before anything else runs",
     [MODE_SCOPE] =
         "at suspending call n within a scope its deadline passes, or its group is cancelled",
-    [MODE_ORDER] =
-        "nothing goes wrong, but ready things run in the order of seed n (sim, 50 seeds)",
+    [MODE_PAIR] =
+        "a call or an allocation fails and somebody is cancelled, where and who drawn from seed n",
+    [MODE_ORDER] = "nothing goes wrong, but ready things run in the order of seed n (sim)",
     [MODE_NOFILE] = "the process may have n + 7 descriptors, 8 to 64 (not in sim)",
     [MODE_STINGY] =
         "nothing goes wrong, but calls move few bytes and many are refused (not in sim)",
@@ -83,6 +85,9 @@ fault_where_name(enum where where)
 static struct {
     const struct injection *injection;
     struct outcome *outcome;
+    enum mode fault, cancel; /* what goes wrong: the mode, or the two of a pair */
+    long fault_n, cancel_n;
+    int variant;
     long entered, scoped, waited, turns;
     iora_loop_options options;
     long spawned, begun, left; /* tasks */
@@ -98,58 +103,77 @@ static struct {
     bool said_more;               /* than these */
 } run = {.options = IORA_LOOP_OPTIONS_INIT};
 
+/* What failed and, of a pair, whom it hit besides. */
+static void
+note_failure(struct outcome *outcome, const struct iora__seam_counts *counts)
+{
+    char *const what = outcome->what;
+    const size_t size = sizeof outcome->what;
+    int used = 0;
+
+    if (counts->failures > 0 && (run.fault == MODE_CALL || run.fault == MODE_CALLS)) {
+        outcome->variants = iora__seam_variants(counts->last_call);
+        used = snprintf(what, size, "%s: %s", iora__seam_name(counts->last_call),
+                        iora_err_name(-iora__seam_errno(counts->last_call, run.variant)));
+    } else if (counts->failures > 0 && run.injection->mode == MODE_PAIR) {
+        used = snprintf(what, size, "allocation %ld", run.fault_n);
+    }
+    if (run.fired && run.injection->mode == MODE_PAIR)
+        (void)snprintf(what + used, size - (size_t)used, "%s%s %ld", used > 0 ? ", " : "",
+                       fault_mode_names[run.cancel], run.cancel_n);
+}
+
+/* How many n there are. */
+static long
+count_of(const struct tally *tally)
+{
+    switch (run.injection->mode) {
+    case MODE_CALL:
+    case MODE_CALLS:
+        return tally->calls;
+    case MODE_ALLOC:
+    case MODE_ALLOCS:
+        return tally->allocations;
+    case MODE_ENTER:
+        return tally->entered;
+    case MODE_SCOPE:
+        return tally->scoped;
+    case MODE_WAIT:
+    case MODE_NOW:
+        return tally->waited;
+    case MODE_PAIR:
+    case MODE_ORDER:
+        return run.injection->seeds;
+    case MODE_NOFILE:
+        return FAULT_NOFILE_MAX - FAULT_NOFILE_MIN + 1;
+    case MODE_STINGY:
+        return STINGY_WAYS;
+    case MODE_SIGNALS:
+        return 1;
+    case MODES:
+        break;
+    }
+    return 0;
+}
+
 static void
 note_outcome(void)
 {
     const struct iora__seam_counts counts = iora__seam_read();
     struct outcome *const outcome = run.outcome;
+    const long n = run.injection->n;
 
     outcome->ended = true;
     outcome->turns = run.turns;
-    outcome->fired = run.fired || counts.failures > 0;
-    switch (run.injection->mode) {
-    case MODE_CALL:
-    case MODE_CALLS:
-        outcome->counted = counts.calls;
-        outcome->variants = counts.failures > 0 ? iora__seam_variants(counts.last_call) : 0;
-        if (counts.failures > 0)
-            (void)snprintf(
-                outcome->what, sizeof outcome->what, "%s: %s", iora__seam_name(counts.last_call),
-                iora_err_name(-iora__seam_errno(counts.last_call, run.injection->variant)));
-        break;
-    case MODE_ALLOC:
-    case MODE_ALLOCS:
-        outcome->counted = counts.allocations;
-        break;
-    case MODE_ENTER:
-        outcome->counted = run.entered;
-        break;
-    case MODE_SCOPE:
-        outcome->counted = run.scoped;
-        break;
-    case MODE_WAIT:
-    case MODE_NOW:
-        outcome->counted = run.waited;
-        break;
-    case MODE_ORDER:
-        outcome->counted = FAULT_ORDERS;
-        outcome->fired = run.injection->n > 0 && run.injection->n <= FAULT_ORDERS;
-        break;
-    case MODE_NOFILE:
-        outcome->counted = FAULT_NOFILE_MAX - FAULT_NOFILE_MIN + 1;
-        outcome->fired = run.injection->n > 0 && run.injection->n <= outcome->counted;
-        break;
-    case MODE_STINGY:
-        outcome->counted = STINGY_WAYS;
-        outcome->fired = run.injection->n > 0 && run.injection->n <= outcome->counted;
-        break;
-    case MODE_SIGNALS:
-        outcome->counted = 1;
-        outcome->fired = run.injection->n == 1;
-        break;
-    case MODES:
-        break;
-    }
+    outcome->tally = (struct tally){.calls = counts.calls,
+                                    .allocations = counts.allocations,
+                                    .entered = run.entered,
+                                    .scoped = run.scoped,
+                                    .waited = run.waited};
+    outcome->counted = count_of(&outcome->tally);
+    outcome->fired = run.fired || counts.failures > 0 ||
+                     (run.injection->mode > MODE_PAIR && n > 0 && n <= outcome->counted);
+    note_failure(outcome, &counts);
 }
 
 static void end_run(int status) __attribute__((noreturn));
@@ -214,6 +238,12 @@ fault_lacks_descriptors(void)
     return run.injection->mode == MODE_NOFILE && run.injection->n > 0;
 }
 
+bool
+fault_is_slow(void)
+{
+    return run.injection->mode == MODE_STINGY && run.injection->n > 0;
+}
+
 enum where
 fault_where(void)
 {
@@ -226,17 +256,14 @@ is_injected(int rc)
 {
     const struct iora__seam_counts counts = iora__seam_read();
 
-    return counts.failures > 0 &&
-           rc == -iora__seam_errno(counts.last_call, run.injection->variant);
+    return counts.failures > 0 && rc == -iora__seam_errno(counts.last_call, run.variant);
 }
 
-/* Whether the fault can have led to this code, here or with somebody on whom we depend. */
+/* Whether what goes wrong in this mode can have led to this code, here or with somebody on whom we depend. */
 static bool
-is_explained(int rc)
+explains(enum mode mode, int rc)
 {
-    if (rc == -ECANCELED || rc == IORA_E_TASK_CANCELED)
-        return true; /* who fails cancels others */
-    switch (run.injection->mode) {
+    switch (mode) {
     case MODE_NOFILE:
         return rc == -EMFILE;
     case MODE_CALL:
@@ -251,6 +278,7 @@ is_explained(int rc)
     case MODE_ENTER:
     case MODE_WAIT:
     case MODE_NOW:
+    case MODE_PAIR:
     case MODE_ORDER:
     case MODE_STINGY:
     case MODE_SIGNALS:
@@ -258,6 +286,14 @@ is_explained(int rc)
         break;
     }
     return false;
+}
+
+static bool
+is_explained(int rc)
+{
+    if (rc == -ECANCELED || rc == IORA_E_TASK_CANCELED)
+        return true; /* who fails cancels others */
+    return explains(run.fault, rc) || explains(run.cancel, rc);
 }
 
 int
@@ -305,6 +341,54 @@ fault_left_task(int *in_task)
     run.left++;
 }
 
+/* ---- the trace ----------------------------------------------------------------------------------------- */
+
+enum { KIND_BITS = 4, MOMENTS = IORA__MOMENT_WAIT + 1 };
+
+/* What is told to on_step() comes after the moments. */
+static const char *const step_texts[MOMENTS + IORA__STEPS] = {
+    [IORA__MOMENT_TURN] = "a turn begins",
+    [IORA__MOMENT_ENTER] = "a task makes a call that may suspend",
+    [IORA__MOMENT_WAIT] = "a task waits",
+    [MOMENTS + IORA__STEP_ORDER] = "drawn, for what runs next",
+    [MOMENTS + IORA__STEP_SIM] = "drawn, by the simulation",
+    [MOMENTS + IORA__STEP_CLOCK] = "the clock jumps",
+    [MOMENTS + IORA__STEP_RESULT] = "an operation's kind and result",
+};
+
+void
+fault_tell_step(uint64_t step, char *text, size_t size)
+{
+    (void)snprintf(text, size, "%s: %llu", step_texts[step & ((1u << KIND_BITS) - 1)],
+                   (unsigned long long)(step >> KIND_BITS));
+}
+
+static void
+trace(int kind, uint64_t value)
+{
+    struct trace *const to = run.injection->trace;
+    const uint64_t step = value << KIND_BITS | (uint64_t)kind;
+    uint64_t mixed = to->hash + step;
+
+    to->hash = iora__random_next(&mixed);
+    if (to->length < FAULT_STEPS)
+        to->steps[to->length] = step;
+    to->length++;
+}
+
+static void
+trace_moment(enum iora__moment moment, const struct iora__task *task)
+{
+    if (run.injection->trace != NULL)
+        trace((int)moment, task != NULL ? task->id : 0);
+}
+
+static void
+on_step(enum iora__step step, uint64_t value)
+{
+    trace(MOMENTS + (int)step, value);
+}
+
 /* ---- interfering -------------------------------------------------------------------------------------- */
 
 static void
@@ -319,7 +403,7 @@ cancel_when_it_waits(struct iora__task *task)
 {
     run.victim = iora__task_handle(task);
     (void)iora_call_soon(task->loop, &run.cancels, cancel_victim, NULL);
-    if (run.injection->mode == MODE_NOW) {
+    if (run.cancel == MODE_NOW) {
         iora__list_remove(&run.cancels._ready._link);
         iora__list_insert_before(task->loop->ready._link._next, &run.cancels._ready._link);
     }
@@ -338,7 +422,7 @@ static void
 fire(struct iora__task *task)
 {
     run.fired = run.outcome->fired = true;
-    switch (run.injection->mode) {
+    switch (run.cancel) {
     case MODE_ENTER:
         iora__task_cancel(task);
         break;
@@ -354,9 +438,10 @@ fire(struct iora__task *task)
 static void
 on_moment(enum iora__moment moment, struct iora__task *task)
 {
-    const enum mode mode = run.injection->mode;
-    const long n = run.injection->n;
+    const enum mode mode = run.cancel;
+    const long n = run.cancel_n;
 
+    trace_moment(moment, task);
     switch (moment) {
     case IORA__MOMENT_TURN:
         if (++run.turns > run.injection->turn_limit && mode != MODE_STINGY)
@@ -383,24 +468,60 @@ limit_descriptors(rlim_t most)
     CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
+static long
+draw(uint64_t *random, long below)
+{
+    return below > 0 ? (long)(iora__random_next(random) % (uint64_t)below) + 1 : 0;
+}
+
+/* Of each seed other two: where among all that came up when nothing went wrong. */
+static void
+draw_pair(void)
+{
+    static const enum mode cancels[] = {MODE_ENTER, MODE_WAIT, MODE_NOW, MODE_SCOPE};
+    const struct tally *const plain = &run.injection->of_plain;
+    uint64_t random = (uint64_t)run.injection->n;
+
+    run.fault = draw(&random, 2) == 1 ? MODE_ALLOC : MODE_CALL;
+    run.fault_n = draw(&random, run.fault == MODE_ALLOC ? plain->allocations : plain->calls);
+    run.variant = (int)draw(&random, 6);
+    run.cancel = cancels[draw(&random, plain->scoped > 0 ? 4 : 3) - 1];
+    run.cancel_n = draw(&random, run.cancel == MODE_ENTER   ? plain->entered
+                                 : run.cancel == MODE_SCOPE ? plain->scoped
+                                                            : plain->waited);
+}
+
+static void
+make_plan(void)
+{
+    const struct injection *const injection = run.injection;
+
+    run.fault = run.cancel = injection->mode;
+    run.fault_n = run.cancel_n = injection->n;
+    run.variant = injection->variant;
+    if (injection->mode == MODE_PAIR && injection->n > 0 && injection->n <= injection->seeds)
+        draw_pair();
+}
+
 static void
 arm(void)
 {
-    const struct injection *const injection = run.injection;
-    const long n = injection->n;
+    const long n = run.fault_n;
 
     iora__seam_watch(on_moment);
-    switch (injection->mode) {
+    if (run.injection->trace != NULL)
+        iora__seam_trace(on_step);
+    switch (run.fault) {
     case MODE_CALL:
-        iora__seam_arm_call(n, injection->variant, false);
+        iora__seam_arm_call(n, run.variant, false);
         break;
     case MODE_CALLS:
-        iora__seam_arm_calls(n, injection->variant,
-                             injection->where == SIM ? FAILURES_MORE : FAILURES_MORE_REAL);
+        iora__seam_arm_calls(n, run.variant,
+                             run.injection->where == SIM ? FAILURES_MORE : FAILURES_MORE_REAL);
         break;
     case MODE_ALLOC:
     case MODE_ALLOCS:
-        iora__seam_arm_allocation(n, injection->mode == MODE_ALLOCS);
+        iora__seam_arm_allocation(n, run.fault == MODE_ALLOCS);
         break;
     case MODE_NOFILE:
         if (n > 0)
@@ -481,6 +602,23 @@ fault_options(void)
     return &run.options;
 }
 
+/* The order in which ready things run; every other pair has one of its own. */
+static uint64_t
+seed_of(const struct injection *injection)
+{
+    if (injection->mode == MODE_ORDER || (injection->mode == MODE_PAIR && injection->n % 2 != 0))
+        return (uint64_t)injection->n;
+    return injection->seed;
+}
+
+uint64_t
+fault_seed(void)
+{
+    const uint64_t seed = seed_of(run.injection);
+
+    return seed != 0 ? seed : 1;
+}
+
 iora_loop *
 fault_another_loop(void)
 {
@@ -491,8 +629,7 @@ fault_another_loop(void)
 
     options.backend = where == SIM ? IORA_BACKEND_SIM : IORA_BACKEND_EPOLL;
     if (where == SIM)
-        options.seed =
-            run.injection->mode == MODE_ORDER ? (uint64_t)run.injection->n : run.injection->seed;
+        options.seed = seed_of(run.injection);
     options.complete_late = where == LATE;
     options.on_error = on_error;
     options.on_log = on_log;
@@ -615,6 +752,7 @@ fault_run(const struct injection *injection, struct outcome *outcome)
     run.outcome = outcome;
     (void)sigaction(SIGALRM, &at_alarm, NULL);
     before = take_census();
+    make_plan();
     arm();
     injection->scenario->fn();
     (void)iora_handle_cancel(&run.cancels);

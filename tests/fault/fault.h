@@ -23,8 +23,8 @@
  *
  * Defining a scenario registers it. The driver runs it once as it is, when everything must go as it says, and
  * then for every n with one thing going wrong: the nth system call or allocation fails, the task that makes
- * the nth suspending call is cancelled, there are only so many descriptors (enum mode). Then codes may differ, but the scenario still ends, in
- * time and by itself, its checks hold, and nothing is left: tasks, timers, operations, stacks, remotes,
+ * the nth suspending call is cancelled, there are only so many descriptors, two things go wrong (enum mode). Then
+ * codes may differ, but the scenario still ends, in time and by itself, its checks hold, and nothing is left: tasks, timers, operations, stacks, remotes,
  * allocations, descriptors, threads. It spawns through SPAWN: who was spawned also began and ended.
  *
  * A scenario is a program that handles its errors. It never waits for what nobody is left to do.
@@ -42,8 +42,17 @@
 /* ---- scenarios ---------------------------------------------------------------------------------- */
 
 /* Where it can run: SIM if it sleeps, since nobody waits for a real clock; REAL if it needs descriptors. AMPLE
- * besides if it opens some itself that it cannot do without: then no run of it lacks them. */
-enum where { SIM = 1, EPOLL = 2, LATE = 4, REAL = EPOLL | LATE, ANYWHERE = SIM | REAL, AMPLE = 8 };
+ * besides if it opens some itself that it cannot do without: then no run of it lacks them. THREADED besides if it
+ * has threads of its own even in a simulation: then two runs of a seed need not be the same. */
+enum where {
+    SIM = 1,
+    EPOLL = 2,
+    LATE = 4,
+    REAL = EPOLL | LATE,
+    ANYWHERE = SIM | REAL,
+    AMPLE = 8,
+    THREADED = 16
+};
 
 struct scenario {
     const char *topic;
@@ -78,6 +87,8 @@ iora_loop_options *fault_options(void);
 iora_loop *fault_another_loop(void);
 void fault_forget_loop(iora_loop *loop);
 enum where fault_where(void);
+/* The seed of the ready order, for a scenario that draws what it does; 1 if there is none. */
+uint64_t fault_seed(void);
 
 /* Run an async function as the main task: 0, or a code that the fault explains. */
 #define RUN(...) (fault_loop() != NULL ? EXPECT(iora_run_in(fault_loop(), __VA_ARGS__), 0) : 0)
@@ -87,6 +98,8 @@ enum where fault_where(void);
 bool fault_is_armed(void);
 /* Whether that is a limit of descriptors. */
 bool fault_lacks_descriptors(void);
+/* Whether bytes may go one by one: on a busy machine a real deadline is missed then. */
+bool fault_is_slow(void);
 
 /* rc, which is the first of the codes or, if something is to go wrong, any of them or one that the fault can
  * lead to. */
@@ -148,6 +161,7 @@ enum mode {
     MODE_WAIT,   /* the task that begins wait n is cancelled by a callback, last of all that is ready */
     MODE_NOW,    /* the same from the head of the ready queue: nothing comes between */
     MODE_SCOPE,  /* at suspending call n within a scope its deadline passes, or its group is cancelled */
+    MODE_PAIR,  /* two of these, which and where drawn from seed n: a call or an allocation, and a cancel */
     MODE_ORDER,  /* nothing goes wrong, but ready things run in the order that seed n gives (sim) */
     MODE_NOFILE, /* the process may have n + 7 descriptors, 8 to 64 (not in sim) */
     MODE_STINGY, /* nothing goes wrong, but calls move few bytes and many are refused (not in sim) */
@@ -155,10 +169,22 @@ enum mode {
     MODES
 };
 
-enum { FAULT_ORDERS = 50, FAULT_NOFILE_MIN = 8, FAULT_NOFILE_MAX = 64 };
+enum { FAULT_NOFILE_MIN = 8, FAULT_NOFILE_MAX = 64, FAULT_STEPS = 1 << 20 };
 
 extern const char *const fault_mode_names[MODES];
 extern const char *const fault_mode_texts[MODES];
+
+/* How often each thing came up in a run. */
+struct tally {
+    long calls, allocations, entered, scoped, waited;
+};
+
+/* The steps of a run: what was drawn, what came of it, and who ran. The hash is of all, the list of the first. */
+struct trace {
+    uint64_t hash;
+    long length;
+    uint64_t steps[FAULT_STEPS]; /* the kind above, what of it below */
+};
 
 struct injection {
     const struct scenario *scenario;
@@ -169,22 +195,28 @@ struct injection {
     long turn_limit; /* more turns of the loop than this are a spin */
     uint64_t seed;   /* of the order in which ready things run (sim); 0: first in, first out */
     bool aloud;      /* say on stderr what came of it */
+    struct tally of_plain;  /* the run in which nothing went wrong, from which MODE_PAIR draws */
+    long seeds;             /* how many MODE_PAIR and MODE_ORDER have */
+    struct trace *trace;    /* where to write the steps; NULL: nowhere */
 };
 
 /* What came of a run, in memory that the driver shares with it. */
 struct outcome {
-    long counted;  /* how many things of the mode's kind came up */
+    struct tally tally;
+    long counted; /* how many things of the mode's kind came up */
     long turns;
     bool ended;    /* the run got to its end, well or not */
     bool fired;    /* the fault was injected */
     int variants;  /* how many errnos that call can fail with */
-    char what[64]; /* "madvise: ENOMEM" */
+    char what[96]; /* "madvise: ENOMEM" */
     char text[3072]; /* why it failed */
 };
 
 extern struct scenario *fault_scenarios;
 
 const char *fault_where_name(enum where where);
+/* A step of a trace in words. */
+void fault_tell_step(uint64_t step, char *text, size_t size);
 
 /* Run it in this process, which ends: with status 0 if all is well. */
 void fault_run(const struct injection *injection, struct outcome *outcome)

@@ -96,7 +96,7 @@ hears_from_a_thread(void)
 IORA_ASYNC(hears_from_a_thread);
 
 /* The thread may send to a loop that runs no more; it is heard when that runs again, or not at all. */
-SCENARIO(futures, set_by_a_thread, ANYWHERE)
+SCENARIO(futures, set_by_a_thread, ANYWHERE | THREADED)
 {
     RUN(hears_from_a_thread);
     if (has_thread)
@@ -165,7 +165,7 @@ waits_in_vain(void)
 }
 IORA_ASYNC(waits_in_vain);
 
-SCENARIO(futures, remote_that_goes, ANYWHERE)
+SCENARIO(futures, remote_that_goes, ANYWHERE | THREADED)
 {
     fault_expect_log("deadlock");
     fault_expect_log("waits_in_vain");

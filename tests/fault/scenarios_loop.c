@@ -192,10 +192,13 @@ SCENARIO(loop, timers, SIM)
 {
     iora_loop *const loop = fault_loop();
     iora_remote *remote = NULL; /* with one the simulation polls too */
+    static iora_timer sent;
 
     if (loop == NULL)
         return;
     (void)EXPECT(iora_remote_open(loop, &remote), 0);
+    if (remote != NULL)
+        CHECK_EQ(iora_remote_call_at(remote, &sent, iora_loop_now(loop), count, NULL), 0);
     CHECK_EQ(iora_call_later(loop, &timers[0], iora_ms(5), count, NULL), 0);
     CHECK_EQ(iora_call_later(loop, &timers[1], iora_ms(50), count, NULL), 0);
     CHECK_EQ(
@@ -204,7 +207,7 @@ SCENARIO(loop, timers, SIM)
     CHECK_EQ(iora_call_later(loop, &timers[3], iora_ms(20), stop_timers, NULL), 0);
     CHECK_EQ(iora_call_later(loop, &timers[2], iora_ms(15), count, NULL), 0); /* set anew */
     run_until_stopped(loop);
-    CHECK_EQ(calls, 2);
+    CHECK_EQ(calls, remote != NULL ? 3 : 2);
     iora_remote_close(remote);
 }
 

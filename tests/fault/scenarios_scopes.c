@@ -290,3 +290,44 @@ SCENARIO_EVERY(scopes, deaf_task, SIM, 13)
     fault_expect_log("has ignored 1000 times that it is cancelled");
     RUN(is_not_disturbed);
 }
+
+/* ---- instants --------------------------------------------------------------------------------------------------- */
+
+static int
+sleeps_until(iora_instant when)
+{
+    IN_TASK;
+
+    return EXPECT_UNLESS_CANCELLED(iora_sleep_until(when), 0);
+}
+IORA_ASYNC(sleeps_until, iora_instant);
+
+static int
+meets_at_an_instant(void)
+{
+    const iora_instant now = iora_now(), soon = iora_after(now, iora_ms(5));
+    const iora_instant late = iora_after(now, iora_ms(9));
+    const iora_task sleeper = SPAWN(iora_go(sleeps_until, soon));
+    iora_clause clauses[] = {iora_on_sleep_until(soon), iora_on_sleep_until(late)};
+    iora_scope scope;
+    int rc;
+
+    rc = iora_select(clauses, 2);
+    EXPECT(rc < 0 ? rc : 0, 0);
+    CHECK(rc <= 0);
+    if (iora_task_is_valid(sleeper))
+        EXPECT(iora_await(sleeper), 0);
+    iora_timeout_begin_at(&scope, late);
+    rc = iora_sleep(IORA_FOREVER);
+    EXPECT(iora_timeout_end(&scope, rc), -ETIMEDOUT);
+    iora_timeout_begin_at(&scope, now); /* which has passed */
+    rc = iora_yield();
+    EXPECT(iora_timeout_end(&scope, rc), -ETIMEDOUT);
+    return 0;
+}
+IORA_ASYNC(meets_at_an_instant);
+
+SCENARIO(scopes, instants, SIM)
+{
+    RUN(meets_at_an_instant);
+}

@@ -1,6 +1,8 @@
 /* tests/fault/scenarios_servers.c -- servers, and clients in every state, some of whom fail. */
 #include "traffic.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -604,4 +606,65 @@ SCENARIO(servers, dead_path, REAL)
     CHECK(unlink(path) < 0 || fault_is_armed()); /* the dead one, which could not be replaced */
     (void)snprintf(lock_path, sizeof lock_path, "%s.lock", path);
     CHECK(unlink(lock_path) < 0 || fault_is_armed());
+}
+
+/* ---- a socket that somebody else has made -------------------------------------------------------------------------- */
+
+static int
+make_listener(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t length = sizeof address;
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    CHECK(fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 &&
+          listen(fd, 8) == 0 && getsockname(fd, (struct sockaddr *)&address, &length) == 0);
+    port = ntohs(address.sin_port);
+    return fd;
+}
+
+/* Each end knows the other by the name that it has for itself. */
+static void
+compare_names(const iora_stream *stream)
+{
+    char text[IORA_ADDRESS_TEXT], expected[IORA_ADDRESS_TEXT];
+    iora_address address, server_address;
+
+    if (WELL(iora_stream_peer(stream, &address)) == 0) {
+        CHECK_EQ(iora_address_parse("127.0.0.1", port, &server_address), 0);
+        CHECK(strcmp(iora_address_format(&address, text, sizeof text),
+                     iora_address_format(&server_address, expected, sizeof expected)) == 0);
+    }
+    if (WELL(iora_stream_local(stream, &address)) == 0)
+        CHECK(iora_address_port(&address) != port);
+    CHECK(iora_stream_fd(stream) >= 0);
+}
+
+static int
+serves_on_a_socket(void)
+{
+    iora_stream *stream;
+    const int fd = make_listener();
+    int rc = WELL(iora_start_server_on(fd, echoes, NULL, NULL, &server));
+
+    if (rc < 0) {
+        (void)close(fd);
+        return 0;
+    }
+    if (WELL(reach(&stream)) == 0) {
+        compare_names(stream);
+        rc = iora_wait_for(talks(stream, 5), patience());
+        (void)WELL(rc);
+        finish(&stream);
+    }
+    (void)WELL(iora_server_stop(server, patience()));
+    return 0;
+}
+IORA_ASYNC(serves_on_a_socket);
+
+SCENARIO(servers, on_a_socket, REAL | AMPLE)
+{
+    fault_expect_log("pauses accepting");
+    RUN(serves_on_a_socket);
+    CHECK_EQ_UNARMED(served_rounds, ROUNDS);
 }

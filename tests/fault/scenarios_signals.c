@@ -200,3 +200,45 @@ SCENARIO(signals, interrupted, EPOLL)
     CHECK_EQ(sigaction(SIGINT, NULL, &after), 0);
     CHECK(after.sa_handler == SIG_DFL);
 }
+
+/* ---- a call that does it all ---------------------------------------------------------------------------------- */
+
+static int
+waits_for_one_of_two(int *number)
+{
+    IN_TASK;
+    const int rc = iora_wait_signal(SIGUSR1, SIGUSR2);
+
+    *number = rc;
+    return EXPECT_UNLESS_CANCELLED(rc > 0 ? 0 : rc, 0);
+}
+IORA_ASYNC(waits_for_one_of_two, int *);
+
+static int
+two_wait_for_one(void)
+{
+    int first = 0, second = 0, rc = 0;
+
+    IORA_GROUP(rc, group) {
+        (void)SPAWN(iora_group_go(&group, waits_for_one_of_two, &first));
+        (void)SPAWN(iora_group_go(&group, waits_for_one_of_two, &second));
+        rc = EXPECT_UNLESS_CANCELLED(iora_yield(), 0);
+        while (rc == 0 && first == 0 && second == 0) { /* one may not have begun to listen */
+            CHECK_EQ(raise(SIGUSR2), 0);
+            rc = EXPECT_UNLESS_CANCELLED(iora_sleep(iora_us(100)), 0);
+        }
+        if (rc == 0 && (first == 0 || second == 0))
+            iora_group_cancel(&group);
+    }
+    CHECK_EQ_UNARMED(first, SIGUSR2);
+    CHECK_EQ_UNARMED(second, SIGUSR2);
+    return EXPECT(rc, 0);
+}
+IORA_ASYNC(two_wait_for_one);
+
+SCENARIO(signals, one_call, ANYWHERE)
+{
+    set_handlers();
+    RUN(two_wait_for_one);
+    check_handlers();
+}

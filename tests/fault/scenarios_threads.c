@@ -312,7 +312,7 @@ hears_calls(void)
 IORA_ASYNC(hears_calls);
 
 /* If the run ends before the calls have, the loop's end answers them. */
-SCENARIO(threads, run_threadsafe, ANYWHERE)
+SCENARIO(threads, run_threadsafe, ANYWHERE | THREADED)
 {
     iora_loop *const loop = fault_loop();
 

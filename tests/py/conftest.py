@@ -14,6 +14,10 @@ from summary import pytest_addoption, pytest_collection_modifyitems, pytest_unco
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# The machine that was built for, if it is another one, and what runs its programs (./run test --aarch64).
+CROSS = os.environ.get("IORA_CROSS")
+EMULATOR = [f"qemu-{CROSS}", "-L", f"/usr/{CROSS}-linux-gnu"] if CROSS else []
+
 STRICT = ["-pedantic", "-Wall", "-Wextra", "-Werror"]
 
 # Every way in which a user's program may be compiled that we promise to bear.

@@ -22,7 +22,8 @@ def elsewhere(tmp_path):
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["test", "--help"]])
 def test_help_names_every_command(root, run, words):
     done = run(root / "run", *words)
-    for command in "demo", "test", "--asan", "--tsan", "--msan", "--explore", "--valgrind", "analyze", "fuzz", "bench", "help":
+    for command in ("demo", "test", "--asan", "--tsan", "--explore", "--valgrind", "--python", "--python-asan",
+                    "--ecosystem", "--ucontext", "--aarch64", "--hardening", "--msan", "analyze", "coverage", "fuzz", "load", "faults", "prove", "bench", "help"):
         assert command in done.stdout
     assert done.stderr == ""
 
@@ -41,8 +42,13 @@ def test_wrong_usage_is_told_with_status_2(root, run, words):
                "nginx-light"]),
     (["test"], ["gcc", "meson", "g++", "clang", "gdb", "valgrind", "python3-pytest"]),
     (["test", "--asan"], ["gcc", "meson"]),
+    (["test", "--aarch64"], ["gcc", "meson"]),
+    (["faults", "--asan"], ["gcc", "meson"]),
+    (["prove"], ["python3"]),
     (["analyze"], ["gcc", "meson", "clang"]),
     (["fuzz"], ["gcc", "meson", "clang"]),
+    (["coverage"], ["gcc", "meson", "clang", "llvm"]),
+    (["load"], ["gcc", "meson"]),
     (["bench"], ["gcc", "meson", "golang-go", "libst-dev", "libboost-fiber-dev"]),
     (["bench", "net"], ["gcc", "meson", "golang-go", "libuv1-dev", "libevent-dev", "wrk", "strace"]),
     (["bench", "python"], ["gcc", "meson", "python3-dev", "python3-venv", "wrk", "valgrind"]),

@@ -1,111 +1,119 @@
 """The interpreter's own asyncio tests against iora, and against what is known of them.
 
-    python conform.py [--out FOLDER] [--page FILE] RUNNER [PATTERN...]
+    python conform.py [--out FOLDER] RUNNER [PATTERN...]
 
 RUNNER is a folder with run_asyncio_tests.py in it, which runs `test.test_asyncio` of this interpreter with
 another loop or package in asyncio's place. It runs twice: with iora's loop alone (mode loop: iora_loop.py),
-and with all that install() replaces (mode all: iora_all.py). Each result is held against
-expected-X.Y.txt, which names the tests that do not pass, each with its reason in a word:
+and with all that install() replaces (mode all: iora_all.py). So do some modules beside test_asyncio that use asyncio
+throughout, and these once more on asyncio itself: what fails there too says nothing of iora, and is left out.
 
-    tls udp subprocess pipe sendfile    needs what iora does not have yet
-    newer       iora does as a later version of Python does
-    grey-box    overrides a public method or patches a module that another loop need not use
-    white-box   reads or patches the private parts of asyncio's own loop
-
-A test that fails and is not named is a surprise, and so is one that is named and passes; a surprise is a
-failure here. Only of white-box tests nothing is expected: when they pass it is by accident. A version without a
-list has no surprises; its table is printed.
+expected.txt names the tests that do not pass, each with its reason in a word of known.py's. A test that fails and is
+not named is a surprise, and so is one that is named and passes; a surprise is a failure here. Only of white-box tests
+nothing is expected: when they pass it is by accident. A version that was not gone through has no surprises; its counts
+are printed.
 
 Counted are the tests that made at least one loop of iora's; in mode all, where that cannot be seen, all. Left out
-are test classes that differ from another by the selector alone, which iora has no use for. Some tests of TLS
-hang without it, so those modules have a short limit for each test.
+are test classes that differ from another by the selector alone, which iora has no use for.
+
+Where all is as expected, FOLDER/counts.json says how many tests ended in which way: page.py writes the page of that.
 """
 
 import argparse
 import concurrent.futures
 import fnmatch
+import importlib.util
 import json
+import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
+import known
+
 HERE = Path(__file__).resolve().parent
-MODES = {"loop": "the loop alone", "all": "all that install() replaces"}
-PREFIX = "test.test_asyncio."
+VERSION = "{}.{}".format(*sys.version_info)
+PACKAGE = "test.test_asyncio"
 
 SAME_BUT_FOR_THE_SELECTOR = ("Poll", "Select")  # EventLoopTests: EPoll's stay
-MAY_HANG = {"test_ssl", "test_sslproto"}
-TEST_LIMIT_S, MAY_HANG_LIMIT_S, MODULE_LIMIT_S = 30, 3, 150
-
-WORDS = {
-    "tls": "needs TLS",
-    "udp": "needs datagram endpoints",
-    "subprocess": "needs subprocesses",
-    "pipe": "needs pipes",
-    "sendfile": "needs sendfile",
-    "newer": "iora does as a later version of Python does, whose own test says so",
-    "grey-box": "overrides a public method, or patches a module that another loop need not use",
-    "white-box": "reads or patches private parts of asyncio's own loop",
-}
-NO_MATTER = "white-box"
+TLS_MODULES = {"test_ssl", "test_sslproto"}
+TLS_PATIENCE_S = 3
+TEST_LIMIT_S, MODULE_LIMIT_S = 60, 600
 
 
-def version():
-    return "{}.{}".format(*sys.version_info)
-
-
-def read_expected():
-    """{(mode, test): word}, or None for a version without a list."""
-    path = HERE / f"expected-{version()}.txt"
-    if not path.exists():
-        return None
-    expected = {}
-    for line in path.read_text().splitlines():
-        if line and not line.startswith("#"):
-            test, word, *modes = line.split()
-            assert word in WORDS, line
-            for mode in modes or MODES:
-                expected[mode, test] = word
-    return expected
-
-
-def modules():
-    import test.test_asyncio
-    folder = Path(test.test_asyncio.__file__).parent
+def asyncio_modules():
+    folder = Path(importlib.util.find_spec(PACKAGE).origin).parent
     return {path.stem for path in folder.glob("test_*.py")} - {"test_windows_events", "test_windows_utils"}
 
 
-def run(runner, out, mode, names, jobs, limit_s):
-    """{test: (outcome, how many loops it made)}"""
-    if not names:
-        return {}
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / "log.txt", "w") as log:
-        subprocess.run(
-            [sys.executable, runner / "run_asyncio_tests.py", "--python", sys.executable, "--path", HERE,
-             "--adapter", f"iora_{mode}", "--only", ",".join(sorted(names)), "--out", out,
-             "--jobs", str(jobs), "--test-timeout", str(limit_s),
-             "--module-timeout", str(MODULE_LIMIT_S)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
-    outcomes = {}
-    for name, module in json.loads((out / "results.json").read_text()).items():
-        if module["import_error"]:
-            outcomes[f"{name.removeprefix(PREFIX)}.import"] = "error", 1
-        for test, (outcome, loops, _, _) in module["out"].items():
-            outcomes[test.removeprefix(PREFIX)] = outcome, loops
-    return outcomes
+def is_package(name):
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.submodule_search_locations is not None
 
 
-def run_all(runner, out, names):
-    """{mode: {test: (outcome, loops)}}. Most of the time is spent waiting, so all goes on at the same time."""
+def further_modules():
+    """The others, by their full names. Those of unittest have moved; not every installation has them."""
+    names = ["test.test_asyncgen", "test.test_contextlib_async"]
+    for package in "unittest.test", "test.test_unittest":
+        if is_package(package):
+            names += [f"{package}.test_async_case", f"{package}.testmock.testasync"]
+    return {name for name in names if importlib.util.find_spec(name)}
+
+
+def short(module):
+    return module.rpartition(".")[2]
+
+
+class Run:
+    """One run of the runner: some modules in one mode."""
+
+    def __init__(self, mode, modules, folder, seconds=None):
+        self.mode = mode
+        self.modules = modules
+        self.folder = folder
+        self.seconds = seconds
+
+    def command(self, runner):
+        command = [sys.executable, runner / "run_asyncio_tests.py", "--python", sys.executable, "--path", HERE,
+                   "--only", ",".join(sorted(self.modules)), "--out", self.folder, "--jobs", "2",
+                   "--extra", ",".join(sorted(further_modules())),
+                   "--test-timeout", str(TEST_LIMIT_S), "--module-timeout", str(MODULE_LIMIT_S)]
+        if self.mode != "stock":
+            command += ["--adapter", f"iora_{self.mode}"]
+        return command
+
+    def outcomes(self, runner):
+        """{test: (outcome, how many loops it made)}"""
+        if not self.modules:
+            return {}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        environment = dict(os.environ)
+        if self.seconds is not None:
+            environment["IORA_TEST_TIMEOUT"] = str(self.seconds)
+        with open(self.folder / "log.txt", "w") as log:
+            subprocess.run(self.command(runner), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                           env=environment, check=False)
+        outcomes = {}
+        for name, module in json.loads((self.folder / "results.json").read_text()).items():
+            if module["import_error"]:
+                outcomes[f"{short(name)}.import"] = "error", 1
+            for test, (outcome, loops, _, _) in module["out"].items():
+                outcomes[test.removeprefix(name.rpartition(".")[0] + ".")] = outcome, loops
+        return outcomes
+
+
+def run_all(runner, folder, names):
+    """{mode: {test: (outcome, loops)}}. Much of the time is spent waiting, so all goes on at the same time."""
+    further = {name for name in further_modules() if short(name) in names}
+    named = (names & asyncio_modules()) - TLS_MODULES | further
+    runs = [Run("stock", further, folder / "stock")]
+    for mode in known.MODES:
+        runs.append(Run(mode, named, folder / mode))
+        runs.append(Run(mode, names & TLS_MODULES, folder / f"{mode}-tls", TLS_PATIENCE_S))
+    outcomes = {run.mode: {} for run in runs}
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        runs = [(mode, pool.submit(run, runner, out / f"{mode}{suffix}", mode, some, jobs, limit_s))
-                for mode in MODES
-                for suffix, some, jobs, limit_s in [("", names - MAY_HANG, 2, TEST_LIMIT_S),
-                                                    ("-short", names & MAY_HANG, 1, MAY_HANG_LIMIT_S)]]
-        outcomes = {mode: {} for mode in MODES}
-        for mode, future in runs:
-            outcomes[mode].update(future.result())
+        for run, found in zip(runs, pool.map(lambda run: run.outcomes(runner), runs)):
+            outcomes[run.mode].update(found)
     return outcomes
 
 
@@ -119,99 +127,81 @@ def counts(mode, test, outcome, loops):
 class Result:
     """Of one mode: how each test that counts ended, and in what that differs from what is expected."""
 
-    def __init__(self, mode, outcomes, expected):
+    def __init__(self, mode, outcomes, elsewhere):
         self.mode = mode
         self.outcomes = {test: outcome for test, (outcome, loops) in sorted(outcomes.items())
-                         if counts(mode, test, outcome, loops)}
-        self.words = {test: (expected or {}).get((mode, test)) for test in self.outcomes}
-        self.surprises = {} if expected is None else {
-            test: outcome for test, outcome in self.outcomes.items() if self._surprises(test, outcome)}
+                         if counts(mode, test, outcome, loops) and test not in elsewhere}
+        self.words = known.words_of(self.outcomes, VERSION, mode)
+        self.surprises = {test: outcome for test, outcome in self.outcomes.items()
+                          if VERSION in known.VERSIONS and self._surprises(test, outcome)}
 
     def _surprises(self, test, outcome):
-        word = self.words[test]
-        if outcome == "skipped" or word == NO_MATTER:
+        word = self.words.get(test)
+        if outcome == "skipped" or word in known.WHITE_BOX:
             return False
         return (outcome == "passed") == (word is not None)
 
-    def tests(self, *outcomes):
-        return [test for test, outcome in self.outcomes.items() if outcome in outcomes]
-
-    def row(self, module):
-        """Of a module: passed, wanting, white-box, skipped."""
-        row = {"passed": 0, "wanting": 0, "white-box": 0, "skipped": 0}
+    def columns(self):
+        """How many tests ended in which way, and what keeps those from passing that do not."""
+        columns = dict.fromkeys(["passed", "not there yet", "differs", "white-box", "skipped", "unexpected"], 0)
         for test, outcome in self.outcomes.items():
-            if module is None or test.split(".")[0] == module:
-                if outcome not in row:
-                    outcome = NO_MATTER if self.words[test] == NO_MATTER else "wanting"
-                row[outcome] += 1
-        return row
+            word = self.words.get(test)
+            if outcome not in columns:
+                outcome = ("white-box" if word in known.WHITE_BOX else "not there yet" if word in known.NOT_THERE_YET
+                           else "differs" if word in known.DIFFERS else "unexpected")
+            columns[outcome] += 1
+        return columns
 
 
-COLUMNS = ("passed", "wanting", "white-box", "skipped")
+def tell(result, has_list):
+    for test, outcome in result.outcomes.items():
+        if test in result.surprises:
+            word = result.words.get(test)
+            print(f"  {outcome}" + (f", and is expected not to ({word})" if word else "") + f": {test}")
+        elif not has_list and outcome not in {"passed", "skipped"} and test not in result.words:
+            print(f"  {outcome}: {test}")
+    print(f"Mode {result.mode}: " + ", ".join(f"{n} {name}" for name, n in result.columns().items() if n))
 
 
-def tell(result):
-    print(f"Mode {result.mode}: {MODES[result.mode]}")
-    for test, outcome in result.surprises.items():
-        known = f", and is expected not to ({result.words[test]})" if result.words[test] else ""
-        print(f"  {outcome}{known}: {test}")
-    total = result.row(None)
-    print("  " + ", ".join(f"{total[column]} {column}" for column in COLUMNS))
-
-
-def page(results):
-    """docs/conformance.md: no figure in it depends on the machine's speed."""
-    lines = [
-        "# Conformance", "",
-        "CPython's own `test.test_asyncio`, run against iora by `./run test --python`, which also writes this page.",
-        f"Python {sys.version.split()[0]}.", "",
-        "*wanting*: does not pass; the reason stands below. *white-box*: does not pass, but reads or patches",
-        "private parts of asyncio's own loop, which another loop does not have. *skipped*: by the test itself.", ""]
+def tell_figures(results):
+    """For ./run prove."""
     for result in results:
-        lines += [f"## Mode {result.mode}: {MODES[result.mode]}", "",
-                  "| module | " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * len(COLUMNS)]
-        for module in sorted({test.split(".")[0] for test in result.outcomes}):
-            lines.append(f"| {module} | " + " | ".join(str(n) for n in result.row(module).values()) + " |")
-        lines += ["| **all** | " + " | ".join(f"**{n}**" for n in result.row(None).values()) + " |", ""]
-    lines += ["## What does not pass", ""]
-    for word, meaning in WORDS.items():
-        modes_of = {}
-        for result in results:
-            for test, outcome in result.outcomes.items():
-                if result.words[test] == word and outcome not in {"passed", "skipped"}:
-                    modes_of.setdefault(test, []).append(result.mode)
-        if modes_of:
-            lines += [f"### {word}: {meaning}", ""]
-            for test, modes in sorted(modes_of.items()):
-                only = "" if len(modes) == len(results) else f" (mode {modes[0]} only)"
-                lines.append(f"- {test}{only}")
-            lines.append("")
-    return "\n".join(lines)
+        for name, n in result.columns().items():
+            print(f"figure: {platform.python_version()}, mode {result.mode}: {name} = {n}")
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("runner", type=Path)
     parser.add_argument("--out", type=Path, default=Path("build/conformance"))
-    parser.add_argument("--page", type=Path)
     parser.add_argument("patterns", nargs="*", help="only modules whose name has one of these in it")
     options = parser.parse_args()
 
-    names = {name for name in modules() if not options.patterns
+    every = asyncio_modules() | {short(name) for name in further_modules()}
+    names = {name for name in every if not options.patterns
              or any(fnmatch.fnmatch(name, f"*{pattern}*") for pattern in options.patterns)}
-    expected = read_expected()
-    if expected is None:
-        print(f"There is no list for Python {version()}: what does not pass is shown, and is no failure")
-    results = [Result(mode, outcomes, expected)
-               for mode, outcomes in run_all(options.runner, options.out, names).items()]
+    has_list = VERSION in known.VERSIONS
+    if not has_list:
+        print(f"Python {VERSION} was not gone through: what does not pass is shown, and is no failure")
+    outcomes = run_all(options.runner, options.out, names)
+    elsewhere = {test for test, (outcome, _) in outcomes.pop("stock").items() if outcome not in {"passed", "skipped"}}
+    for test in sorted(elsewhere):
+        print(f"  left out, for it does not pass on asyncio itself: {test}")
+    results = [Result(mode, found, elsewhere) for mode, found in outcomes.items()]
     for result in results:
-        tell(result)
+        if result.outcomes:
+            tell(result, has_list)
+    if not options.patterns:
+        tell_figures(results)
     failed = sum(len(result.surprises) for result in results)
-    if options.page and expected is not None and not options.patterns and not failed:
-        options.page.write_text(page(results))
-    passed = sum(len(result.tests("passed")) for result in results)
-    passed -= sum(outcome == "passed" for result in results for outcome in result.surprises.values())
-    skipped = sum(len(result.outcomes) for result in results) - passed - failed
+    summary = options.out / "counts.json"
+    summary.unlink(missing_ok=True)
+    if has_list and not options.patterns and not failed:
+        summary.write_text(json.dumps({"version": platform.python_version(),
+                                       "modes": {result.mode: result.columns() for result in results}}))
+    tests = [(result.outcomes[test], test in result.surprises) for result in results for test in result.outcomes]
+    passed = sum(outcome == "passed" and not is_surprise for outcome, is_surprise in tests)
+    skipped = len(tests) - passed - failed
     print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     return 1 if failed else 0
 

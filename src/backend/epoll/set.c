@@ -38,6 +38,17 @@ static const int64_t RETRY_NS = 1000000;
 
 enum { EVENTS_PER_WAIT = 128 };
 
+/* Where compilers are told to zero what is not initialised (docs/design/hardening.md): the kernel fills these, and
+ * says how many. Zeroing all before each poll took a fifth of its instructions. */
+#if defined(__has_attribute)
+#if __has_attribute(uninitialized)
+#define LEFT_AS_IT_IS __attribute__((uninitialized))
+#endif
+#endif
+#ifndef LEFT_AS_IT_IS
+#define LEFT_AS_IT_IS
+#endif
+
 /* What is told the kernel for the wake-up descriptor, which has no record. */
 #define WAKE_DATA UINT64_MAX
 
@@ -387,7 +398,7 @@ static int
 epoll_wait_(void *state, int64_t until_ns)
 {
     struct epoll *const epoll = state;
-    struct epoll_event events[EVENTS_PER_WAIT];
+    struct epoll_event events[EVENTS_PER_WAIT] LEFT_AS_IT_IS;
 
     if (epoll->rebuild)
         (void)rebuild(epoll); /* a failure is tried again: the old set still works, if it spins */

@@ -12,6 +12,7 @@
 
 #include "backend/perform.h"
 #include "sys/alloc.h"
+#include "sys/seam.h"
 
 /* What a multi op may do in a wait. */
 enum { ACCEPTS_PER_WAIT = 64, RECVS_PER_WAIT = 16, BYTES_PER_WAIT = 64 * 1024 };
@@ -225,10 +226,17 @@ is_multi_and_goes_on(const struct iora__op *op, int res)
     return op->_kind == IORA__OP_ACCEPT || res > 0;
 }
 
+static void
+set_result(struct iora__op *op, int res)
+{
+    op->_res = res;
+    iora__seam_step(IORA__STEP_RESULT, (uint64_t)op->_kind << 32 | (uint32_t)res);
+}
+
 void
 iora__sim_finish(struct iora__sim *sim, struct iora__op *op, int res)
 {
-    op->_res = res;
+    set_result(op, res);
     sim->delivered = true;
     if (!is_multi_and_goes_on(op, res)) {
         iora__list_discard(&op->_link);
@@ -317,7 +325,7 @@ check(struct iora__sim *sim, const struct iora__sim_socket *socket, const struct
 static int
 done(struct iora__op *op, int res)
 {
-    op->_res = res;
+    set_result(op, res);
     return IORA__OP_DONE;
 }
 

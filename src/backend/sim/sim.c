@@ -23,6 +23,7 @@
 
 #include "sys/alloc.h"
 #include "sys/random.h"
+#include "sys/seam.h"
 #include "sys/sys.h"
 
 enum { LATENCY_MAX_NS = 2000000, JOB_MAX_NS = 5000000 };
@@ -32,7 +33,13 @@ enum { LATENCY_MAX_NS = 2000000, JOB_MAX_NS = 5000000 };
 uint64_t
 iora__sim_draw(struct iora__sim *sim, uint64_t below)
 {
-    return sim->seeded ? iora__random_next(&sim->random) % below : 0;
+    uint64_t drawn;
+
+    if (!sim->seeded)
+        return 0;
+    drawn = iora__random_next(&sim->random) % below;
+    iora__seam_step(IORA__STEP_SIM, drawn);
+    return drawn;
 }
 
 bool
@@ -174,8 +181,10 @@ jump(struct iora__sim *sim, int64_t until_ns)
 
         until_ns = first->at_ns < until_ns ? first->at_ns : until_ns;
     }
-    if (until_ns > sim->now_ns)
+    if (until_ns > sim->now_ns) {
         sim->now_ns = until_ns;
+        iora__seam_step(IORA__STEP_CLOCK, (uint64_t)until_ns);
+    }
 }
 
 static int
