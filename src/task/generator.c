@@ -72,7 +72,10 @@ iora__emit_begin(void)
 int
 iora__emit_end(void)
 {
-    return hand_to_consumer(iora__self());
+    struct iora__task *const self = iora__self();
+
+    IORA__KNOWN(self != NULL); /* or it has not begun */
+    return hand_to_consumer(self);
 }
 
 int

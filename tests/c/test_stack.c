@@ -172,6 +172,9 @@ IORA_ASYNC(returns_at_once);
 
 TEST_TASK(stack, a_hundred_thousand_short_tasks_need_few)
 {
+#if defined(__SANITIZE_THREAD__)
+    test_skip("ThreadSanitizer takes a millisecond for each stack");
+#endif
     enum { N = 100000 };
     iora_task *const tasks = calloc(N, sizeof *tasks);
 

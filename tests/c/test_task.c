@@ -486,6 +486,9 @@ TEST_TASK(go_fn, spawns_by_address_with_argument_and_name)
 
 TEST_TASK(go, ten_thousand_tasks_live_at_once)
 {
+#if defined(__SANITIZE_THREAD__)
+    test_skip("ThreadSanitizer has room for 8,128 stacks");
+#endif
     enum { COUNT = 10000 };
     iora_task *const tasks = malloc(COUNT * sizeof *tasks);
     int *const codes = malloc(COUNT * sizeof *codes);
