@@ -1100,23 +1100,31 @@ TEST_EVERYWHERE(bind, to_what_is_in_use_fails)
     close_fd(other_local);
 }
 
-TEST_EVERYWHERE(listen, where_somebody_listens_fails)
+/* Two sockets of one address. */
+static void
+bind_both(int fds[2], int sharing)
 {
     struct sockaddr_in address = loopback(0);
     socklen_t length = sizeof address;
     const int one = 1;
-    int fds[2];
 
     for (int i = 0; i < 2; i++) {
         fds[i] = make_socket(AF_INET);
-        CHECK_EQ(sockets()->set_option(backend_state(), fds[i], SOL_SOCKET, SO_REUSEADDR, &one,
-                                       sizeof one),
-                 0);
+        CHECK_EQ(
+            sockets()->set_option(backend_state(), fds[i], SOL_SOCKET, sharing, &one, sizeof one),
+            0);
         CHECK_EQ(sockets()->bind(backend_state(), fds[i], (struct sockaddr *)&address, length), 0);
         CHECK_EQ(
             sockets()->name(backend_state(), fds[i], false, (struct sockaddr *)&address, &length),
             0);
     }
+}
+
+TEST_EVERYWHERE(listen, where_somebody_listens_fails)
+{
+    int fds[2];
+
+    bind_both(fds, SO_REUSEADDR);
     CHECK_EQ(sockets()->listen(backend_state(), fds[0], 1), 0);
     CHECK_EQ(sockets()->listen(backend_state(), fds[1], 1), -EADDRINUSE);
     close_ends(fds);
@@ -1124,22 +1132,11 @@ TEST_EVERYWHERE(listen, where_somebody_listens_fails)
 
 TEST_EVERYWHERE(listen, where_the_port_is_shared_is_allowed)
 {
-    struct sockaddr_in address = loopback(0);
-    socklen_t length = sizeof address;
-    const int one = 1;
     int fds[2];
 
-    for (int i = 0; i < 2; i++) {
-        fds[i] = make_socket(AF_INET);
-        CHECK_EQ(sockets()->set_option(backend_state(), fds[i], SOL_SOCKET, SO_REUSEPORT, &one,
-                                       sizeof one),
-                 0);
-        CHECK_EQ(sockets()->bind(backend_state(), fds[i], (struct sockaddr *)&address, length), 0);
-        CHECK_EQ(
-            sockets()->name(backend_state(), fds[i], false, (struct sockaddr *)&address, &length),
-            0);
+    bind_both(fds, SO_REUSEPORT);
+    for (int i = 0; i < 2; i++)
         CHECK_EQ(sockets()->listen(backend_state(), fds[i], 1), 0);
-    }
     close_ends(fds);
 }
 

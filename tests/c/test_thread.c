@@ -904,8 +904,9 @@ TEST_REAL(thread, a_forked_child_may_free_the_loop_and_its_pools)
     CHECK_EQ(iora_pool_free(forked_pool), 0);
 }
 
-/* With jobs that run, and wait, in the parent. */
-TEST_REAL(thread, a_forked_child_may_free_a_loop_with_jobs)
+/* Fork a child that calls `entry` while a job runs in the parent, whose loop and pool those are. */
+static void
+fork_with_a_job(void (*entry)(void))
 {
     iora_handle handle = {0};
     struct child child;
@@ -916,13 +917,18 @@ TEST_REAL(thread, a_forked_child_may_free_a_loop_with_jobs)
     CHECK(iora_loop_run_once(test_loop(), iora_ns(0)) >= 0);
     wait_sem(&stuck.begun);
     test_expect_log(); /* that its tasks would not end */
-    child = child_run(free_all_of_the_parents);
+    child = child_run(entry);
     child_check_ok(&child);
     CHECK_EQ(iora_pool_free(forked_pool), 0);
     open_gate(&stuck);
     while (ops_pending() > 0)
         CHECK(iora_loop_run_once(test_loop(), iora_ms(100)) >= 0);
     CHECK(iora_loop_run_once(test_loop(), iora_ns(0)) >= 0);
+}
+
+TEST_REAL(thread, a_forked_child_may_free_a_loop_with_jobs)
+{
+    fork_with_a_job(free_all_of_the_parents);
 }
 
 static long allocations_before;
@@ -938,23 +944,8 @@ free_all_and_count(void)
  * reference. */
 TEST_REAL(thread, a_forked_child_kept_what_threads_of_its_parent_had)
 {
-    iora_handle handle = {0};
-    struct child child;
-
     allocations_before = iora__seam_read().alive;
-    forked_pool = make_pool(1, 0);
-    make_gate(&stuck, 0);
-    CHECK_EQ(iora_call_soon(test_loop(), &handle, spawn_stuck, NULL), 0);
-    CHECK(iora_loop_run_once(test_loop(), iora_ns(0)) >= 0);
-    wait_sem(&stuck.begun);
-    test_expect_log(); /* that its tasks would not end */
-    child = child_run(free_all_and_count);
-    child_check_ok(&child);
-    CHECK_EQ(iora_pool_free(forked_pool), 0);
-    open_gate(&stuck);
-    while (ops_pending() > 0)
-        CHECK(iora_loop_run_once(test_loop(), iora_ms(100)) >= 0);
-    CHECK(iora_loop_run_once(test_loop(), iora_ns(0)) >= 0);
+    fork_with_a_job(free_all_and_count);
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------ */
