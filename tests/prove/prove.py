@@ -48,7 +48,7 @@ except ModuleNotFoundError:
 
 ROOT = Path(__file__).resolve().parents[2]
 LEVELS = {"compiled": "Compiled only", "none": "Not claimed"}
-GENERATED = ("docs/evidence.md", "docs/conformance.md")
+GENERATED = ("docs/evidence.md", "docs/conformance.md", "docs/coverage.md", "docs/ecosystem.md")
 FIGURE = re.compile(r"^\s*figure: (.+?) = (.+?)\s*$")
 SUMMARY = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
@@ -144,7 +144,7 @@ def machine():
         cpu[1] if cpu else platform.machine(),
         f"{len(os.sched_getaffinity(0))} cores",
         f"{int(memory[1]) / 2**20:.1f} GiB" if memory else None,
-        f"{platform.system()} {platform.release()}",
+        f"{platform.system()} {platform.release().partition('-')[0]}",
         system[1] if system else None,
         *(version for compiler in ("gcc", "clang") if (version := version_of(compiler))),
         f"Python {platform.python_version()}",
