@@ -45,7 +45,7 @@ def test_wrong_usage_is_told_with_status_2(root, run, words):
     (["test", "--aarch64"], ["gcc", "meson"]),
     (["faults", "--asan"], ["gcc", "meson"]),
     (["prove"], ["python3"]),
-    (["analyze"], ["gcc", "meson", "clang"]),
+    (["analyze"], ["gcc", "meson", "clang", "python3-dev"]),
     (["fuzz"], ["gcc", "meson", "clang"]),
     (["coverage"], ["gcc", "meson", "clang", "llvm"]),
     (["load"], ["gcc", "meson"]),
