@@ -10,6 +10,7 @@
  */
 #include "ext/create.h"
 
+#include "core/list.h"
 #include "ext/asyncio.h"
 #include "ext/compat.h"
 #include "ext/table.h"
@@ -310,6 +311,7 @@ registrar_add(PyObject *self, PyObject *task, PyObject *on_death)
     PyObject *reference, *result;
     int rc;
 
+    IORA__KNOWN(self != NULL); /* it is bound */
     if (PyList_GET_SIZE(registrar->pending_removals) > 0) {
         if ((result = commit_removals(registrar)) == NULL)
             return NULL;

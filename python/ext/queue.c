@@ -13,6 +13,7 @@
  */
 #include "ext/queue.h"
 
+#include "core/list.h"
 #include "ext/compat.h"
 #include "ext/function.h"
 #include "ext/running.h"
@@ -327,6 +328,7 @@ step_of_get(AwaitableObject *self, PyObject *value, PyObject **out)
 
     if (value != NULL && queue->ring.count > 0 && is_simple(queue)) {
         *out = take_from_ring(&queue->ring);
+        IORA__KNOWN(*out != NULL); /* something lay in it */
         if (wake_next(queue, &queue->putters) == 0)
             return IORA__RETURN;
         Py_DECREF(*out);

@@ -116,6 +116,7 @@ leave_table(TransportObject *transport)
 {
     struct descriptor *const entry = &transport->loop->descriptors[transport->fd];
 
+    IORA__KNOWN(iora__link_is_linked(&transport->in_loop)); /* it leaves once */
     iora__list_remove(&transport->in_loop);
     if (entry->transport == (PyObject *)transport)
         entry->transport = NULL;

@@ -1,12 +1,12 @@
 """analyze/analyze.py -- gcc's and clang's static analyzers over the sources, with nothing open.
 
-    analyze.py [--python] [--jobs N] [PATTERN...]
+    analyze.py [--jobs N] [PATTERN...]
 
-Each file of src/ (with --python also of python/ext/) whose path contains a PATTERN is given to `gcc -fanalyzer` and
-to `clang --analyze`. What they report fails, unless it stands in alarms.toml as a false alarm, with its reason. An
-alarm is recognized by analyzer, file, check and the text of its line, wherever that has moved; one that nobody
-raises any more fails too, so that the list stays true. The last line is `N passed, N failed`: files, each once
-for either analyzer.
+Each file of src/ and python/ext/ whose path contains a PATTERN is given to `gcc -fanalyzer` and to `clang --analyze`,
+those of python/ext/ with the headers of the Python that this runs in. What they report fails, unless it stands in
+alarms.toml as a false alarm, with its reason. An alarm is recognized by analyzer, file, check and the text of its
+line, wherever that has moved; one that nobody raises any more fails too, so that the list stays true. The last line
+is `N passed, N failed`: files, each once for either analyzer.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+FOLDERS = ["src", "python/ext"]
 FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-DIORA_ANALYZE", "-Iinclude", "-Isrc"]
 SEAMS = ["-DIORA_SEAMS"]  # for the file that only the tests' build has
 
@@ -65,8 +66,7 @@ def is_alarm(alarm, analyzer, finding):
 
 def main(arguments):
     alarms = tomllib.loads((HERE / "alarms.toml").read_text()).get("alarm", [])
-    folders = ["src"] + (["python/ext"] if arguments.python else [])
-    sources = [str(path.relative_to(ROOT)) for folder in folders for path in sorted((ROOT / folder).rglob("*.c"))]
+    sources = [str(path.relative_to(ROOT)) for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.c"))]
     sources = [source for source in sources
                if not arguments.patterns or any(pattern in source for pattern in arguments.patterns)]
     work = [(analyzer, source) for source in sources for analyzer in ANALYZERS]
@@ -87,8 +87,7 @@ def main(arguments):
                     file, line, check, text = finding
                     print(f"{analyzer}: {file}:{line}: {text} [{check}] (in {source})\n    {text_of(file, line)}",
                           flush=True)
-    stale = [] if arguments.patterns else [alarm for at, alarm in enumerate(alarms) if at not in raised and
-                                           (arguments.python or alarm["file"].startswith("src/"))]
+    stale = [] if arguments.patterns else [alarm for at, alarm in enumerate(alarms) if at not in raised]
     for alarm in stale:
         print(f"alarms.toml: {alarm['analyzer']} does not say so any more: {alarm['file']}: {alarm['line']}")
     print(f"figure: files given to two analyzers = {len(sources)}")
@@ -100,7 +99,6 @@ def main(arguments):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", action="store_true", help="the files of python/ext/ too")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="so many files at a time")
     parser.add_argument("patterns", nargs="*", metavar="PATTERN")
     sys.exit(main(parser.parse_args()))

@@ -1217,11 +1217,18 @@ open_zoo(uint64_t seed)
     test_clear_log();
 }
 
+/* ThreadSanitizer takes 0.36 ms to make and unmake a stack: 0.2 s a seed, in place of 1 ms. */
+#if defined(__SANITIZE_THREAD__)
+enum { ZOOS = 30 };
+#else
+enum { ZOOS = 150 };
+#endif
+
 TEST(cancel, whatever_monkeys_do_nothing_is_lost)
 {
     const char *const seeds = getenv("IORA_MONKEYS"); /* how many to try; or "=N", for the one */
     const bool is_one = seeds != NULL && seeds[0] == '=';
-    const uint64_t last = seeds == NULL ? 150 : strtoull(seeds + is_one, NULL, 10);
+    const uint64_t last = seeds == NULL ? ZOOS : strtoull(seeds + is_one, NULL, 10);
 
     test_expect_log();
     for (uint64_t seed = is_one ? last : 1; seed <= last; seed++) {

@@ -46,7 +46,7 @@ def test_wrong_usage_is_told_with_status_2(root, run, words):
     (["test", "--aarch64"], ["gcc", "meson"]),
     (["faults", "--asan"], ["gcc", "meson"]),
     (["prove"], ["python3"]),
-    (["analyze"], ["gcc", "meson", "clang"]),
+    (["analyze"], ["gcc", "meson", "clang", "python3-dev"]),
     (["fuzz"], ["gcc", "meson", "clang"]),
     (["coverage"], ["gcc", "meson", "clang", "llvm"]),
     (["load"], ["gcc", "meson"]),
@@ -74,3 +74,16 @@ def test_on_another_distribution_only_what_is_missing_is_named(root, run, elsewh
 def test_without_colours_where_nobody_looks(root, run):
     done = run(root / "run", "dance", check=False)
     assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("ci, is_strict", [("true", True), ("", False)])
+def test_a_warning_stops_a_build_only_where_changes_are_checked(root, run, elsewhere, tmp_path, ci, is_strict):
+    tools = Path(elsewhere["PATH"])
+    for name in ["gcc", "g++", "clang", "gdb", "valgrind", "pkg-config", "ninja", "python3"]:
+        (tools / name).symlink_to(shutil.which("true"))
+    (tools / "tail").symlink_to(shutil.which("tail"))
+    (tools / "meson").write_text(f'#!{tools}/bash\nprintf "%s\\n" "$*" >"{tmp_path}/asked"\nexit 1\n')
+    (tools / "meson").chmod(0o755)
+    shutil.copy(root / "run", tmp_path / "run")
+    run(tmp_path / "run", "test", "--explore", check=False, env={**elsewhere, "CI": ci})
+    assert ("--werror" in (tmp_path / "asked").read_text().split()) == is_strict
