@@ -107,6 +107,7 @@ def test_a_loop_that_ends_puts_back_what_it_found():
             loop.stop()
             set_nomemory(0, failures)
 
+        sys.unraisablehook = lambda unraisable: None
         for failures in range(1, 20):
             loop.call_soon(leave, failures)
             try:
@@ -126,21 +127,22 @@ def test_a_thread_hands_back_what_came_of_a_call():
         import threading, time
 
         def works():
-            is_watched.wait()
+            is_waiting.wait()
             set_nomemory(0)
 
         def watch():
-            is_watched.set()
             while not future.done():  # this asks for nothing
                 time.sleep(pause)
             remove_mem_hooks()
             loop.call_soon_threadsafe(loop.stop)
 
-        pause, is_watched = 0.001, threading.Event()
+        pause, is_waiting = 0.001, threading.Event()
+        sys.setswitchinterval(100)  # no other thread before the loop waits
         loop.run_until_complete(loop.run_in_executor(None, int))
         watching = threading.Thread(target=watch)
         future = loop.run_in_executor(None, works)
         watching.start()
+        loop.call_soon(is_waiting.set)
         loop.run_forever()
         watching.join()
         print(future.result())
