@@ -5,13 +5,17 @@
  *
  *     loop     job --- an idle worker? ---> handed to the one that was idle last
  *                 '--- else -------------> a new thread, up to the maximum; the queue of jobs
- *     worker   runs it; puts `finish` into the loop's ring; wakes the loop if that is blocked
+ *     worker   runs it; puts its `finish` into the loop's ring; wakes the loop if that is blocked
  *     loop     finish: sets the future, unless that was cancelled
  *
  * All of it is guarded by the GIL. A *worker* lies on its thread's stack; idle, it waits for a lock of its own that
  * whoever hands it a job (or ends the pool) releases. A worker that has nothing left to do wakes the loop after
  * it has let go of the GIL: else the loop, woken, would wait for it. A job whose future was cancelled before its
  * turn is not run.
+ *
+ * Who gives a job away is told if there is no memory for it; a worker could tell nobody. So a job has from the start what
+ * its end needs: the handle of `finish`, with a place promised in the ring. A new worker's lock is made by who starts it.
+ * A job and its handle hold each other until one of them is used (deliver() or withdraw()).
  *
  * A job holds its loop, a pool does not: so a loop that is dropped goes, and its threads with it. At the end of
  * the interpreter iora._pool ends all pools and waits, as concurrent.futures does.
@@ -54,6 +58,7 @@ typedef struct JobObject {
     PyObject *future;
     PyObject *call, *args; /* args is NULL for none */
     PyObject *context;     /* NULL: the thread's */
+    HandleObject *finish;  /* until it is pushed: it has a promise of the ring's */
     PyObject *result;      /* what came of it: a result or */
     PyObject *exception;
 } JobObject;
@@ -70,14 +75,26 @@ job_traverse(JobObject *job, visitproc visit, void *arg)
     Py_VISIT(job->call);
     Py_VISIT(job->args);
     Py_VISIT(job->context);
+    Py_VISIT(job->finish);
     Py_VISIT(job->result);
     Py_VISIT(job->exception);
     return 0;
 }
 
+/* It will not be delivered. */
+static void
+withdraw(JobObject *job)
+{
+    if (job->finish == NULL)
+        return;
+    iora__ring_release(&job->loop->ready);
+    Py_CLEAR(job->finish);
+}
+
 static int
 job_clear(JobObject *job)
 {
+    withdraw(job);
     Py_CLEAR(job->loop);
     Py_CLEAR(job->future);
     Py_CLEAR(job->call);
@@ -116,24 +133,41 @@ static PyType_Spec job_spec = {
     .slots = job_slots,
 };
 
+static int
+prepare_finish(JobObject *job)
+{
+    PyObject *const self = (PyObject *)job;
+
+    if (iora__ring_promise(&job->loop->ready) < 0)
+        return -1;
+    if ((job->finish = iora__handle_new(job->loop, job->state->finish_job, &self, 1, NULL)) != NULL)
+        return 0;
+    iora__ring_release(&job->loop->ready);
+    return -1;
+}
+
+/* Takes the reference to args. */
 static JobObject *
-make_job(LoopObject *loop, PyObject *call, PyObject *context)
+make_job(LoopObject *loop, PyObject *call, PyObject *args, PyObject *context)
 {
     struct state *const state = loop->state;
     JobObject *job = PyObject_GC_New(JobObject, state->job_type);
 
-    if (job == NULL)
+    if (job == NULL) {
+        Py_XDECREF(args);
         return NULL;
+    }
     Py_INCREF(state->module);
     job->state = state;
     job->loop = (LoopObject *)Py_NewRef((PyObject *)loop);
     job->call = Py_NewRef(call);
-    job->args = NULL;
+    job->args = args;
     job->context = Py_XNewRef(context);
+    job->finish = NULL;
     job->result = job->exception = NULL;
     job->future = iora__create_future(state, (PyObject *)loop);
     PyObject_GC_Track((PyObject *)job);
-    if (job->future == NULL)
+    if (job->future == NULL || prepare_finish(job) < 0)
         Py_CLEAR(job);
     return job;
 }
@@ -152,30 +186,41 @@ call_job(JobObject *job)
     return result;
 }
 
+/* By the call_soon_threadsafe() of somebody else. */
+static void
+deliver_by_method(JobObject *job)
+{
+    struct state *const state = job->state;
+    PyObject *const args[] = {(PyObject *)job->loop, state->finish_job, (PyObject *)job};
+    PyObject *const handle = PyObject_VectorcallMethod(state->asyncio.str_call_soon_threadsafe, args,
+                                                       3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+
+    if (handle == NULL)
+        PyErr_WriteUnraisable((PyObject *)job);
+    Py_XDECREF(handle);
+}
+
 /* Have the loop finish it. By what it must be woken for that, a reference that the caller gets; or NULL. */
 static struct iora__mailbox *
 deliver(JobObject *job)
 {
-    struct state *const state = job->state;
     LoopObject *const loop = job->loop;
-    PyObject *const args[] = {(PyObject *)loop, state->finish_job, (PyObject *)job};
-    struct iora__mailbox *mailbox = NULL;
-    PyObject *handle;
+    HandleObject *finish;
 
-    if (loop->core == NULL)
-        return NULL; /* nobody waits */
-    if (iora__loop_is_plain(loop)) {
-        handle = iora__loop_make_ready(loop, args + 1, 2, NULL);
-        if (handle != NULL && iora__loop_must_wake(loop))
-            mailbox = iora__mailbox_hold(loop->core);
-    } else {
-        handle = PyObject_VectorcallMethod(state->asyncio.str_call_soon_threadsafe, args,
-                                           3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    if (loop->core == NULL) {
+        withdraw(job); /* nobody waits */
+        return NULL;
     }
-    if (handle == NULL)
-        PyErr_WriteUnraisable((PyObject *)job);
-    Py_XDECREF(handle);
-    return mailbox;
+    if (!iora__loop_is_plain(loop)) {
+        withdraw(job);
+        deliver_by_method(job);
+        return NULL;
+    }
+    finish = job->finish;
+    job->finish = NULL;
+    iora__ring_release(&loop->ready);
+    iora__loop_push_promised(loop, finish);
+    return iora__loop_must_wake(loop) ? iora__mailbox_hold(loop->core) : NULL;
 }
 
 /* In a worker; returns as deliver(). */
@@ -187,6 +232,7 @@ run_job(JobObject *job)
     if (is_done != 0) {
         if (is_done < 0)
             PyErr_WriteUnraisable((PyObject *)job);
+        withdraw(job);
         return NULL;
     }
     if ((job->result = call_job(job)) == NULL)
@@ -259,24 +305,40 @@ next_job(PoolObject *pool, struct worker *worker, struct iora__mailbox *to_wake)
     return pool->jobs.count > 0 ? iora__ring_pop(&pool->jobs) : NULL;
 }
 
+static void
+free_lock(PyObject *capsule)
+{
+    PyThread_free_lock(PyCapsule_GetPointer(capsule, NULL));
+}
+
+/* A worker's, in a capsule. */
+static PyObject *
+make_lock(void)
+{
+    const PyThread_type_lock lock = PyThread_allocate_lock();
+    PyObject *const capsule = lock != NULL ? PyCapsule_New(lock, NULL, free_lock) : PyErr_NoMemory();
+
+    if (lock != NULL && capsule == NULL)
+        PyThread_free_lock(lock);
+    return capsule;
+}
+
 /* What the threads run. */
 static PyObject *
-pool_work(PoolObject *pool, PyObject *unused)
+pool_work(PoolObject *pool, PyObject *lock)
 {
-    struct worker worker = {.lock = PyThread_allocate_lock()};
+    struct worker worker = {.lock = PyCapsule_GetPointer(lock, NULL)};
     struct iora__mailbox *to_wake = NULL;
     PyObject *job;
 
-    (void)unused;
     if (worker.lock == NULL)
-        return PyErr_NoMemory();
+        return NULL;
     PyThread_acquire_lock(worker.lock, WAIT_LOCK);
     while ((job = next_job(pool, &worker, to_wake)) != NULL) {
         to_wake = run_job((JobObject *)job);
         Py_DECREF(job);
     }
     PyThread_release_lock(worker.lock);
-    PyThread_free_lock(worker.lock);
     Py_RETURN_NONE;
 }
 
@@ -296,19 +358,19 @@ static int
 start_thread(PoolObject *pool)
 {
     PyObject *const module = PyImport_ImportModule("iora._pool");
-    PyObject *const thread =
-        module != NULL ? PyObject_CallMethod(module, "start_thread", "On", pool,
-                                             PyList_GET_SIZE(pool->threads))
-                       : NULL;
-    const int rc = thread != NULL ? PyList_Append(pool->threads, thread) : -1;
+    PyObject *const lock = module != NULL ? make_lock() : NULL;
+    PyObject *const result =
+        lock != NULL ? PyObject_CallMethod(module, "start_thread", "OOO", pool, lock, pool->threads) : NULL;
 
     Py_XDECREF(module);
-    Py_XDECREF(thread);
-    if (rc < 0 && PyList_GET_SIZE(pool->threads) > 0 && PyErr_ExceptionMatches(PyExc_RuntimeError)) {
-        PyErr_Clear(); /* the system has no more: those that there are will do */
+    Py_XDECREF(lock);
+    Py_XDECREF(result);
+    if (result != NULL)
         return 0;
-    }
-    return rc;
+    if (PyList_GET_SIZE(pool->threads) == 0 || !PyErr_ExceptionMatches(PyExc_RuntimeError))
+        return -1;
+    PyErr_Clear(); /* the system has no more: those that there are will do */
+    return 0;
 }
 
 /* Takes the reference. */
@@ -398,7 +460,7 @@ pool_dealloc(PoolObject *pool)
 }
 
 static PyMethodDef pool_methods[] = {
-    METHOD("_work", pool_work, METH_NOARGS, ""),
+    METHOD("_work", pool_work, METH_O, ""),
     METHOD("shutdown", pool_shutdown, METH_VARARGS | METH_KEYWORDS,
            "shutdown($self, *, wait=True)\n--\n\n"
            "Take no more, and end the threads once they have done what there is; wait for that."),
@@ -486,6 +548,7 @@ run_in_pool(LoopObject *loop, JobObject *job)
     if ((loop->pool == NULL && (loop->pool = make_pool(loop)) == NULL) ||
         submit((PoolObject *)loop->pool, Py_NewRef((PyObject *)job)) < 0) {
         Py_DECREF(future);
+        withdraw(job);
         Py_DECREF(job);
         return NULL;
     }
@@ -496,7 +559,7 @@ run_in_pool(LoopObject *loop, JobObject *job)
 PyObject *
 iora__pool_run(LoopObject *loop, PyObject *call, PyObject *context)
 {
-    return run_in_pool(loop, make_job(loop, call, context));
+    return run_in_pool(loop, make_job(loop, call, NULL, context));
 }
 
 static PyObject *
@@ -526,18 +589,16 @@ run_by_executor(LoopObject *loop, PyObject *executor, PyObject *const *args, Py_
 static PyObject *
 run_by_default(LoopObject *loop, PyObject *const *args, Py_ssize_t n)
 {
-    PyObject *future, *executor;
-    JobObject *job;
+    PyObject *future, *executor, *rest = NULL;
 
     if (loop->executor_shutdown_called) {
         PyErr_SetString(PyExc_RuntimeError, "Executor shutdown has been called");
         return NULL;
     }
     if (!has_executor(loop)) {
-        job = make_job(loop, args[0], NULL);
-        if (job != NULL && n > 1 && (job->args = tuple_of(args + 1, n - 1)) == NULL)
-            Py_CLEAR(job);
-        return run_in_pool(loop, job);
+        if (n > 1 && (rest = tuple_of(args + 1, n - 1)) == NULL)
+            return NULL;
+        return run_in_pool(loop, make_job(loop, args[0], rest, NULL));
     }
     if ((executor = iora__pool_get_executor(loop, NULL)) == NULL)
         return NULL;

@@ -278,7 +278,7 @@ is_main_thread(void)
 }
 
 /* signal.set_wakeup_fd(), and what it takes to bring back what was there: at the end there may be no memory to make it.
- * All NULL if this is not a thread that hears of signals. */
+ * All NULL if this is not a thread that hears of signals. The interpreter takes memory to look at a keyword. */
 struct hearing {
     PyObject *set, *args, *keywords;
 };
@@ -313,6 +313,8 @@ hear_signals(LoopObject *loop, struct hearing *hearing)
     Py_XDECREF(signal);
     if (before == NULL)
         drop_hearing(hearing);
+    else if (PyLong_AsLong(before) == -1)
+        Py_CLEAR(hearing->keywords); /* where nobody is told, no warning is to be left out */
     return before == NULL ? -1 : 0;
 }
 

@@ -15,11 +15,16 @@ def register(pool):
     return min(32, (count() or 1) + 4)
 
 
-def start_thread(pool, number):
-    """One more, which runs when this returns."""
-    thread = threading.Thread(target=pool._work, name=f"asyncio_{number}")
-    thread.start()
-    return thread
+def start_thread(pool, lock, threads):
+    """One more among these, which runs when this returns."""
+    thread = threading.Thread(target=pool._work, args=(lock,), name=f"asyncio_{len(threads)}")
+    threads.append(thread)
+    try:
+        thread.start()
+    except BaseException:
+        if not thread.is_alive():
+            threads.remove(thread)
+        raise
 
 
 def make_executor():

@@ -362,7 +362,7 @@ async def other_threads(loop):
 
     def elsewhere():
         loop.call_soon_threadsafe(lambda: done.done() or done.set_result(1))
-        return iora.run_coroutine_threadsafe(nothing(2), loop).result(10)
+        return iora.run_coroutine_threadsafe(nothing(2), loop).result(3)
 
     assert await iora.to_thread(elsewhere) == 2
     assert await done == 1

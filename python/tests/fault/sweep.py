@@ -8,7 +8,7 @@ says why). A process that dies or waits for ever is a failure.
 A program whose exception handler is told that memory ran out cannot know whom a callback would have woken. So the
 handler here stops the loop. What hangs has not been told.
 
-    python sweep.py [PATTERN...]                          # all scenarios with that in their name
+    python sweep.py [--every N] [PATTERN...]              # all scenarios with that in their name
     python sweep.py --scenario tasks --mode once --n 7    # one run, in this process, for a debugger
 """
 
@@ -31,7 +31,9 @@ import scenarios
 import iora
 from iora import _c
 
-WARM_UPS, PATIENCE = 3, 6
+WARM_UPS = 3
+TICK = 0.5  # whom the interpreter forgot to wake is waited for so long
+PATIENCE = 12  # and everybody else so many ticks
 INTERPRETERS = "!"  # that the failure was the interpreter's alone
 MODES = {"once": False, "persistent": True}
 
@@ -48,7 +50,7 @@ class Run:
     def __init__(self, scenario, index, persistent, told=-1):
         self.scenario, self.index, self.persistent, self.told = scenario, index, persistent, told
         self.problems = []
-        self.seconds = 0
+        self.ticks = 0
         self.loop = None
         self.was_told = self.is_over = self.hangs = False
 
@@ -73,9 +75,9 @@ class Run:
         _c._pause(False)
 
     def on_alarm(self, number, frame):
-        """Every second. Whom the interpreter forgot to wake waits for ever, and need not be waited for."""
-        self.seconds += 1
-        if _c._disarm()[3] or self.seconds == PATIENCE:
+        """At each tick. Whom the interpreter forgot to wake waits for ever, and need not be waited for."""
+        self.ticks += 1
+        if _c._disarm()[3] or self.ticks == PATIENCE:
             self.hangs = True
             raise Hangs
 
@@ -91,7 +93,7 @@ class Run:
         before = census()
         exception = None
         loop = None
-        signal.setitimer(signal.ITIMER_REAL, 1, 1)
+        signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
         _c._arm(self.index, self.persistent, self.told)
         try:
             self.loop = loop = iora.new_event_loop()
@@ -131,7 +133,7 @@ class Run:
         for task in asyncio.all_tasks(loop):
             task.cancel()
         try:
-            loop.run_until_complete(asyncio.wait_for(self.leave(loop), 10))
+            loop.run_until_complete(asyncio.wait_for(self.leave(loop), TICK if in_python else 10))
         except Exception as exception:
             if in_python and isinstance(exception, TimeoutError):
                 return  # an executor's thread that the interpreter lost
@@ -211,7 +213,7 @@ def in_a_child(scenario, index, persistent):
 
 def outcome(pid, reading):
     with open(reading, "rb") as pipe:
-        if not select.select([pipe], [], [], 3 * PATIENCE)[0]:
+        if not select.select([pipe], [], [], 3 * PATIENCE * TICK)[0]:
             os.kill(pid, signal.SIGKILL)
         told = pipe.read().decode()
     _, status = os.waitpid(pid, 0)
@@ -226,17 +228,17 @@ def outcome(pid, reading):
     return int(failures), problems
 
 
-def sweep(scenario, mode, most):
+def sweep(scenario, mode, every, most):
     """Until an index is more than there are allocations: how many runs there were, and those that went wrong."""
-    wrong, index = [], 0
-    while index < most:
-        index += 1
+    wrong, runs = [], 0
+    for index in range(1, most, every):
+        runs += 1
         failures, problems = outcome(*in_a_child(scenario, index, MODES[mode]))
         if problems:
             wrong.append((index, problems))
         elif failures == 0:
             break
-    return index, wrong
+    return runs, wrong
 
 
 def warm_up(scenario):
@@ -249,7 +251,7 @@ def warm_up(scenario):
 
 def one_run(scenario, mode, index):
     faulthandler.enable()
-    faulthandler.dump_traceback_later(PATIENCE / 2)
+    faulthandler.dump_traceback_later(PATIENCE * TICK / 2)
     run = Run(scenario, index, MODES[mode])
     print("allocations, failures:", run.go())
     print(*run.problems, sep="\n")
@@ -262,6 +264,7 @@ def parse():
     parser.add_argument("--scenario", help="one run of this one")
     parser.add_argument("--mode", choices=MODES, default="once")
     parser.add_argument("--n", type=int, default=0)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="one place of so many")
     parser.add_argument("--most", type=int, default=sys.maxsize, help="no more places than so many")
     return parser.parse_args()
 
@@ -285,7 +288,7 @@ def main():
         gc.freeze()
         for mode in MODES:
             began = time.monotonic()
-            runs, wrong = sweep(scenario, mode, options.most)
+            runs, wrong = sweep(scenario, mode, options.every, options.most)
             passed, failed = passed + runs - len(wrong), failed + len(wrong)
             for index, problems in wrong:
                 print(f"FAILED {scenario.__name__} --mode {mode} --n {index}: {problems}")
