@@ -3,11 +3,16 @@
 import asyncio
 import gc
 import os
+import signal
 
 import pytest
 
 import iora
 from summary import pytest_addoption, pytest_collection_modifyitems, pytest_unconfigure
+
+# Who runs us in the background has Ctrl-C ignored, also by the programs we start; some tests raise it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ import importlib.util
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -176,6 +177,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("build/conformance"))
     parser.add_argument("patterns", nargs="*", help="only modules whose name has one of these in it")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who starts us behind his back has it ignored; tests raise it
 
     every = asyncio_modules() | {short(name) for name in further_modules()}
     names = {name for name in every if not options.patterns
