@@ -2,7 +2,6 @@
 
 import http.client
 import importlib.util
-import os
 import signal
 import socket
 import subprocess
@@ -28,10 +27,19 @@ def write(path, text):
 
 
 class UnixConnection(http.client.HTTPConnection):
+    """To a server that has just been started: there is no path yet, and then nobody who listens."""
+
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(60)
-        self.sock.connect(self.host)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return self.sock.connect(self.host)
+            except (FileNotFoundError, ConnectionRefusedError):
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
 
 
 def answer_of(folder, *command):
@@ -41,9 +49,6 @@ def answer_of(folder, *command):
     with open(log, "w") as output, subprocess.Popen([sys.executable, *command], cwd=folder, stdout=output,
                                                    stderr=output) as server:
         try:
-            deadline = time.monotonic() + 60
-            while not os.path.exists(path) and server.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.01)
             connection = UnixConnection(path)
             connection.request("GET", "/")
             body = connection.getresponse().read().decode()
