@@ -107,7 +107,7 @@ def test_a_loop_that_ends_puts_back_what_it_found():
             loop.stop()
             set_nomemory(0, failures)
 
-        sys.unraisablehook = lambda unraisable: None
+        sys.stderr = None  # that it could not be said who was running may be told there
         for failures in range(1, 20):
             loop.call_soon(leave, failures)
             try:
@@ -115,11 +115,11 @@ def test_a_loop_that_ends_puts_back_what_it_found():
             except MemoryError:
                 pass
             remove_mem_hooks()
-            assert sys.get_asyncgen_hooks() == (None, None)
-            assert signal.set_wakeup_fd(-1) == -1
-            assert loop.run_until_complete(asyncio.sleep(0, failures)) == failures
+            seen.append((*sys.get_asyncgen_hooks(), signal.set_wakeup_fd(-1),
+                         loop.run_until_complete(asyncio.sleep(0, 5))))
         loop.close()
-        """) == []
+        print(set(seen))
+        """) == "{(None, None, -1, 5)}".split()
 
 
 def test_a_thread_hands_back_what_came_of_a_call():
