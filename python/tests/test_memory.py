@@ -2,6 +2,7 @@
 the interpreter (_testcapi) refuses all memory from some point on. That every other place ends well or with MemoryError is
 seen by fault/sweep.py."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -30,7 +31,7 @@ BEFORE = """
 def program(text, **environment):
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(BEFORE) + textwrap.dedent(text)],
                           capture_output=True, text=True, timeout=30, check=False,
-                          env={"PYTHONPATH": ":".join(sys.path), **environment})
+                          env={**os.environ, "PYTHONPATH": ":".join(sys.path), **environment})
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split()
 
