@@ -129,6 +129,7 @@ def test_a_thread_hands_back_what_came_of_a_call():
 
         def works():
             is_waiting.wait()
+            seen.extend([loop.call_soon(int) for _ in range(1000)])  # nothing is kept for the next
             set_nomemory(0)
 
         def watch():
