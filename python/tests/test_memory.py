@@ -2,6 +2,7 @@
 the interpreter (_testcapi) refuses all memory from some point on. That every other place ends well or with MemoryError is
 seen by fault/sweep.py."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -30,7 +31,7 @@ BEFORE = """
 def program(text, **environment):
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(BEFORE) + textwrap.dedent(text)],
                           capture_output=True, text=True, timeout=30, check=False,
-                          env={"PYTHONPATH": ":".join(sys.path), **environment})
+                          env={**os.environ, "PYTHONPATH": ":".join(sys.path), **environment})
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split()
 
@@ -107,7 +108,7 @@ def test_a_loop_that_ends_puts_back_what_it_found():
             loop.stop()
             set_nomemory(0, failures)
 
-        sys.unraisablehook = lambda unraisable: None
+        sys.stderr = None  # that it could not be said who was running may be told there
         for failures in range(1, 20):
             loop.call_soon(leave, failures)
             try:
@@ -115,11 +116,11 @@ def test_a_loop_that_ends_puts_back_what_it_found():
             except MemoryError:
                 pass
             remove_mem_hooks()
-            assert sys.get_asyncgen_hooks() == (None, None)
-            assert signal.set_wakeup_fd(-1) == -1
-            assert loop.run_until_complete(asyncio.sleep(0, failures)) == failures
+            seen.append((*sys.get_asyncgen_hooks(), signal.set_wakeup_fd(-1),
+                         loop.run_until_complete(asyncio.sleep(0, 5))))
         loop.close()
-        """) == []
+        print(set(seen))
+        """) == "{(None, None, -1, 5)}".split()
 
 
 def test_a_thread_hands_back_what_came_of_a_call():
@@ -128,6 +129,7 @@ def test_a_thread_hands_back_what_came_of_a_call():
 
         def works():
             is_waiting.wait()
+            seen.extend([loop.call_soon(int) for _ in range(1000)])  # nothing is kept for the next
             set_nomemory(0)
 
         def watch():

@@ -281,9 +281,9 @@ def main():
             warm_up(scenario)
             return one_run(scenario, options.mode, options.n)
     passed = failed = 0
-    for scenario in scenarios.SCENARIOS:
-        if not matches(scenario.__name__, options.patterns):
-            continue
+    all_began = time.monotonic()
+    chosen = [each for each in scenarios.SCENARIOS if matches(each.__name__, options.patterns)]
+    for scenario in chosen:
         warm_up(scenario)
         gc.freeze()
         for mode in MODES:
@@ -293,6 +293,9 @@ def main():
             for index, problems in wrong:
                 print(f"FAILED {scenario.__name__} --mode {mode} --n {index}: {problems}")
             print(f"{scenario.__name__}, {mode}: {runs} runs, {len(wrong)} failed, {time.monotonic() - began:.1f} s", flush=True)
+    print(f"figure: scenarios = {len(chosen)}")
+    print(f"figure: runs, each with a failing allocation = {passed + failed}")
+    print(f"figure: seconds = {time.monotonic() - all_began:.0f}")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
