@@ -98,7 +98,7 @@ TEST_TASK_EVERYWHERE(signal, of_the_own_thread_wakes_who_waits_for_it)
 
 TEST_TASK_EVERYWHERE(signal, that_comes_twice_counts_once_and_the_lowest_is_first)
 {
-    const int highest = test_under_valgrind() ? SIGRTMAX - 1 : SIGRTMAX; /* Valgrind keeps the last for itself */
+    const int highest = test_under_valgrind() ? SIGRTMAX - 1 : SIGRTMAX; /* Valgrind has the last */
     iora_signals signals = OPEN(SIGTERM, SIGUSR1, SIGINT, SIGRTMIN, highest);
 
     if (raise(highest) < 0) { /* it has a host's signals, and keeps a few of them for itself */
