@@ -98,14 +98,15 @@ TEST_TASK_EVERYWHERE(signal, of_the_own_thread_wakes_who_waits_for_it)
 
 TEST_TASK_EVERYWHERE(signal, that_comes_twice_counts_once_and_the_lowest_is_first)
 {
-    iora_signals signals = OPEN(SIGTERM, SIGUSR1, SIGINT, SIGRTMIN, SIGRTMAX);
+    const int highest = test_under_valgrind() ? SIGRTMAX - 1 : SIGRTMAX; /* Valgrind has the last */
+    iora_signals signals = OPEN(SIGTERM, SIGUSR1, SIGINT, SIGRTMIN, highest);
 
-    if (raise(SIGRTMAX) < 0) { /* it has a host's signals, and keeps a few of them for itself */
+    if (raise(highest) < 0) { /* it has a host's signals, and keeps a few of them for itself */
         iora_signals_close(&signals);
         test_skip("qemu's user mode cannot send SIGRTMAX");
     }
     for (int i = 0; i < 3; i++) {
-        CHECK_EQ(raise(SIGRTMAX), 0);
+        CHECK_EQ(raise(highest), 0);
         CHECK_EQ(raise(SIGTERM), 0);
         CHECK_EQ(raise(SIGINT), 0);
         CHECK_EQ(raise(SIGRTMIN), 0);
@@ -115,7 +116,7 @@ TEST_TASK_EVERYWHERE(signal, that_comes_twice_counts_once_and_the_lowest_is_firs
     CHECK_EQ(raise(SIGINT), 0);
     CHECK_EQ(iora_signals_next(&signals), SIGINT);
     CHECK_EQ(iora_signals_next(&signals), SIGRTMIN);
-    CHECK_EQ(iora_signals_next(&signals), SIGRTMAX);
+    CHECK_EQ(iora_signals_next(&signals), highest);
     CHECK_EQ(iora_wait_for(iora_signals_next(&signals), iora_ms(1)), -ETIMEDOUT);
     iora_signals_close(&signals);
 }
