@@ -1,7 +1,8 @@
 """Two interpreters at once in one process, each in a thread with a loop that runs and a GIL of its own.
 
 asyncio itself does not do so everywhere. Up to 3.11, where they share a GIL, its cache of the running loop is one for all
-interpreters, and one is told that the other's loop runs; there we skip. 3.12.1 dies when an interpreter that has imported it ends; there none ends.
+interpreters, and one is told that the other's loop runs; there we skip. 3.12.1 dies when an interpreter that has
+imported it ends; there none ends.
 """
 
 import subprocess
