@@ -9,8 +9,9 @@
  *
  * So waits in a ring would not end by a cancel either. Before a task begins to wait it is made sure that what it
  * awaits does not wait for it in turn, nor for one that owns it, since an owner ends after what it owns. Whoever
- * closes a ring, be it of awaits, gathers or owners, gets -EDEADLK. (Only RING_STEPS joiners are looked at, and
- * RING_DEEP from one to the next: a ring beyond is left to the report of deadlocks.)
+ * closes a ring, be it of awaits, gathers or owners, gets -EDEADLK. The search goes up from the one that begins to
+ * wait, through who must wait for it, which are few, and comes to each task once: `searched` links those it has come to.
+ * (After RING_STEPS it gives up: a ring beyond is left to the report of deadlocks.)
  *
  * gather and wait put one waiter per task on their own stack, up to INLINE_WAITERS, else on the heap. Without
  * heap gather looks each millisecond whether one has failed, and awaits one after the other when that is known:
@@ -20,7 +21,7 @@
 
 #include "sys/alloc.h"
 
-enum { INLINE_WAITERS = 16, RING_DEEP = 32, RING_STEPS = 10000 };
+enum { INLINE_WAITERS = 16, RING_STEPS = 10000 };
 
 struct iora__task *
 iora__task_find(iora_task handle, int *rc)
@@ -97,38 +98,78 @@ static const struct iora__wait_class shielding = {.what = "task, shielded from i
                                                   .holder = joined_task,
                                                   .joins = true};
 
-/* Whether `task` cannot end before `from` has: it is that one, owns it at whatever distance, or waits for one of
- * which that is true. From `from` on this looks at who must wait for it, which are few: owners, and joiners. */
-static bool
-ends_after(const struct iora__task *task, const struct iora__task *from, int depth, int *steps)
-{
-    for (; from != NULL; from = iora__task_owner(from)) {
-        const struct iora__task *const owner = iora__task_owner(from);
+/* Tasks that a search has come to, first to last; the last links to itself, all others have NULL. */
+struct search {
+    struct iora__task *first, *last;
+};
 
-        if (from == task)
-            return true;
-        for (const struct iora__waiter *at = from->joiners._first; at != NULL; at = at->_next) {
-            if (--*steps < 0)
-                return false;
-            if (at->_class->joins && at->_task != owner && depth > 0 &&
-                ends_after(task, at->_task, depth - 1, steps))
-                return true;
-        }
+static void
+come_to(struct search *search, struct iora__task *task)
+{
+    if (task == NULL || task->searched != NULL)
+        return;
+    if (search->last != NULL)
+        search->last->searched = task;
+    else
+        search->first = task;
+    search->last = task->searched = task;
+}
+
+static void
+come_to_joiners(struct search *search, const struct iora__task *task, int *steps)
+{
+    for (const struct iora__waiter *at = task->joiners._first; at != NULL && --*steps >= 0;
+         at = at->_next) {
+        if (at->_class->joins)
+            come_to(search, at->_task);
     }
-    return false;
+}
+
+static struct iora__task *
+next_searched(const struct iora__task *task)
+{
+    return task->searched != task ? task->searched : NULL;
+}
+
+static void
+end_search(struct search *search)
+{
+    struct iora__task *next;
+
+    for (struct iora__task *at = search->first; at != NULL; at = next) {
+        next = next_searched(at);
+        at->searched = NULL;
+    }
+}
+
+/* Whether `task` cannot end before `from` has: it is that one, owns it at whatever distance, or waits for one of
+ * which that is true. */
+static bool
+ends_after(const struct iora__task *task, struct iora__task *from)
+{
+    struct search search = {NULL, NULL};
+    struct iora__task *at;
+    int steps = RING_STEPS;
+
+    come_to(&search, from);
+    for (at = from; at != NULL && at != task && --steps >= 0; at = next_searched(at)) {
+        come_to(&search, iora__task_owner(at));
+        come_to_joiners(&search, at, &steps);
+    }
+    end_search(&search);
+    return at == task;
 }
 
 /* Whether `task` waits, directly or through others, for `self`. */
 static bool
-waits_for(const struct iora__task *task, const struct iora__task *self)
+waits_for(const struct iora__task *task, struct iora__task *self)
 {
     const struct iora__wait_class *const class = task->wait._class;
-    int steps = RING_STEPS;
 
     if (task->scope == NULL && iora__list_is_empty(&task->children._members) &&
         (class == NULL || !class->joins))
         return task == self; /* it owns none and waits for none */
-    return ends_after(task, self, RING_DEEP, &steps);
+    return ends_after(task, self);
 }
 
 int
@@ -400,7 +441,7 @@ gather_joined(struct join *join, const iora_task *tasks, bool cancelled)
 
 /* The first that has failed or cannot be awaited; n if none has. *ended: whether none is left to wait for. */
 static size_t
-find_failed(const struct iora__task *self, const iora_task *tasks, size_t n, bool *ended)
+find_failed(struct iora__task *self, const iora_task *tasks, size_t n, bool *ended)
 {
     *ended = true;
     for (size_t i = 0; i < n; i++) {
@@ -417,7 +458,7 @@ find_failed(const struct iora__task *self, const iora_task *tasks, size_t n, boo
 
 /* All but those that are not awaited either: they wait for self, or are it. */
 static void
-cancel_all(const struct iora__task *self, const iora_task *tasks, size_t n)
+cancel_all(struct iora__task *self, const iora_task *tasks, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         int rc;

@@ -93,6 +93,7 @@ struct iora__task {
     int (*enter)(void *);
     void *arguments; /* arguments_inline, the heap, or what a plain function was given */
     int64_t waiting_since_ns;
+    struct iora__task *searched; /* await.c's; NULL but during a search */
     union { /* the arguments are read before anything can be waited for */
         char arguments_inline[IORA__ARGUMENTS] __attribute__((aligned(16)));
         struct iora__timer timer;

@@ -414,6 +414,53 @@ TEST_TASK(await, in_a_ring_with_a_gather_in_it_is_edeadlk)
     CHECK_TRACE("EDEADLK");
 }
 
+enum { LAYERS = 8, LAYER = 4 };
+
+static iora_task crowd[LAYERS + 1][LAYER], closing;
+static iora_event crowd_is_there;
+
+static int
+joins_layer_below(int layer)
+{
+    return iora_gather_n(crowd[layer - 1], LAYER);
+}
+IORA_ASYNC(joins_layer_below, int);
+
+static int
+closes_the_ring(void)
+{
+    const int rc = iora_event_wait(&crowd_is_there);
+
+    CHECK_EQ(iora_await(closing), -EDEADLK);
+    return rc;
+}
+IORA_ASYNC(closes_the_ring);
+
+static int
+awaits_who_closes(void)
+{
+    return iora_await(crowd[0][0]);
+}
+IORA_ASYNC(awaits_who_closes);
+
+/* Everybody of a layer gathers the whole layer below: 4 to the 8th ways lead down, and the ring is found beside them. */
+TEST_TASK(await, a_ring_beside_a_crowd_is_refused)
+{
+    const iora_task bottom = iora_go(closes_the_ring);
+
+    for (int i = 0; i < LAYER; i++)
+        crowd[0][i] = bottom;
+    for (int layer = 1; layer <= LAYERS; layer++) {
+        for (int i = 0; i < LAYER; i++)
+            crowd[layer][i] = iora_go(joins_layer_below, layer);
+    }
+    closing = iora_go(awaits_who_closes);
+    CHECK_EQ(iora_sleep(iora_ms(1)), 0);
+    iora_event_set(&crowd_is_there);
+    CHECK_EQ(iora_await(closing), 0);
+    CHECK_EQ(iora_gather_n(crowd[LAYERS], LAYER), 0);
+}
+
 /* With its operations used up, an await lets others run at its very entry. */
 static int
 await_with_an_empty_budget(iora_task *other)
