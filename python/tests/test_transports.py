@@ -447,8 +447,6 @@ def test_addresses_are_those_of_the_socket_module(tmp_path):
 def test_errors_of_connecting_are_as_on_asyncio():
     async def scenario(trace):
         loop = asyncio.get_running_loop()
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            port = closed.getsockname()[1]
 
         async def attempt(*args, **kwargs):
             try:
@@ -458,12 +456,15 @@ def test_errors_of_connecting_are_as_on_asyncio():
             else:
                 trace.append("connected")
 
-        await attempt("127.0.0.1", port)
-        await attempt("127.0.0.1", port, happy_eyeballs_delay=0.01)
-        await attempt("127.0.0.1", port, local_addr=("127.0.0.1", 0))
-        await attempt()
-        with socket.socket() as sock:
-            await attempt("127.0.0.1", port, sock=sock)
+        with socket.socket() as held:  # and does not listen; else who is given this port connects to himself
+            held.bind(("127.0.0.1", 0))
+            port = held.getsockname()[1]
+            await attempt("127.0.0.1", port)
+            await attempt("127.0.0.1", port, happy_eyeballs_delay=0.01)
+            await attempt("127.0.0.1", port, local_addr=("127.0.0.1", 0))
+            await attempt()
+            with socket.socket() as sock:
+                await attempt("127.0.0.1", port, sock=sock)
         with socket.socket(type=socket.SOCK_DGRAM) as sock:
             with pytest.raises(ValueError):
                 await loop.create_connection(asyncio.Protocol, sock=sock)
