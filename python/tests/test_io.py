@@ -660,15 +660,15 @@ def test_unix_sockets(run, loop, tmp_path):
 
 def test_all_that_failed_is_told(run, loop):
     async def main():
-        unused = socket.create_server(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-        unused.close()
-        with pytest.raises(OSError, match="Connect call failed"):
-            await loop.create_connection(Recorder, "127.0.0.1", port)
-        with pytest.raises(ExceptionGroup):
-            await loop.create_connection(Recorder, "127.0.0.1", port, all_errors=True)
-        with pytest.raises(OSError):
-            await loop.create_connection(Recorder, "localhost", port, happy_eyeballs_delay=0.01)
+        with socket.socket() as held:  # nobody listens there, and nobody else gets it
+            held.bind(("127.0.0.1", 0))
+            port = held.getsockname()[1]
+            with pytest.raises(OSError, match="Connect call failed"):
+                await loop.create_connection(Recorder, "127.0.0.1", port)
+            with pytest.raises(ExceptionGroup):
+                await loop.create_connection(Recorder, "127.0.0.1", port, all_errors=True)
+            with pytest.raises(OSError):
+                await loop.create_connection(Recorder, "localhost", port, happy_eyeballs_delay=0.01)
 
     run(main())
 
