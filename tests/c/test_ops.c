@@ -1100,6 +1100,19 @@ TEST_EVERYWHERE(bind, to_what_is_in_use_fails)
     close_fd(other_local);
 }
 
+TEST_EVERYWHERE(listen, without_an_address_gets_a_port)
+{
+    struct sockaddr_in address = {0};
+    socklen_t length = sizeof address;
+    const int fd = make_socket(AF_INET);
+
+    CHECK_EQ(sockets()->listen(backend_state(), fd, 1), 0);
+    CHECK_EQ(sockets()->name(backend_state(), fd, false, (struct sockaddr *)&address, &length), 0);
+    CHECK_EQ(address.sin_family, AF_INET);
+    CHECK(address.sin_port != 0);
+    close_fd(fd);
+}
+
 /* Two sockets of one address. */
 static void
 bind_both(int fds[2], int sharing)
