@@ -8,12 +8,12 @@
  * `iora-tests --run NAME`, valgrind for one. --stingy and --signals run the tests on real descriptors, in one of
  * the ways of enum test_way. --slow gives each test so many times the time, where the machine is emulated. The last line is `N passed, N failed`, with `, N skipped` if any.
  */
+#include "patterns.h"
 #include "storm.h"
 #include "test.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fnmatch.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -382,11 +382,7 @@ suffix(const struct test *test, enum test_where where)
 static bool
 matches(const char *name)
 {
-    for (int i = 0; i < runner.pattern_count; i++) {
-        if (fnmatch(runner.patterns[i], name, 0) == 0 || strstr(name, runner.patterns[i]) != NULL)
-            return true;
-    }
-    return runner.pattern_count == 0;
+    return is_asked_for(name, runner.patterns, runner.pattern_count);
 }
 
 static void

@@ -6,10 +6,10 @@
  * first that fails. That one is printed as its CHOICES, "12:1,40:2": choice 12 took option 1, choice 40 option 2,
  * and all others the first; --schedule runs it again and prints each step. The last line is `N passed, N failed`.
  */
+#include "../c/patterns.h"
 #include "schedule.h"
 
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,11 +41,7 @@ static struct {
 static bool
 matches(const char *name)
 {
-    for (int i = 0; i < runner.pattern_count; i++) {
-        if (fnmatch(runner.patterns[i], name, 0) == 0 || strstr(name, runner.patterns[i]) != NULL)
-            return true;
-    }
-    return runner.pattern_count == 0;
+    return is_asked_for(name, runner.patterns, runner.pattern_count);
 }
 
 /* ---- schedules as text --------------------------------------------------------------------------------- */

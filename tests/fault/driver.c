@@ -23,11 +23,11 @@
  * Before the last line come the figures: of each kind of fault the runs, those that failed, and the seconds they
  * took, of all jobs together. The last line is `N passed, N failed`; a test that a budget left out or cut short is neither.
  */
+#include "../c/patterns.h"
 #include "fault.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -683,11 +683,7 @@ matches(const struct test *test)
     char name[NAME_MAX_];
 
     name_test(test, name);
-    for (int i = 0; i < driver.pattern_count; i++) {
-        if (fnmatch(driver.patterns[i], name, 0) == 0 || strstr(name, driver.patterns[i]) != NULL)
-            return true;
-    }
-    return driver.pattern_count == 0;
+    return is_asked_for(name, driver.patterns, driver.pattern_count);
 }
 
 static bool
