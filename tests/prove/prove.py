@@ -402,7 +402,7 @@ def page_section(section, result, tree_now):
 def page_claims(title, claims, level):
     yield f"## {title}"
     yield ""
-    yield from (f"- {' '.join(claim.text.split())}" for claim in claims if claim.level == level)
+    yield from [f"- {' '.join(claim.text.split())}" for claim in claims if claim.level == level] or ["Nothing."]
     yield ""
 
 

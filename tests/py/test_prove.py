@@ -96,6 +96,7 @@ def test_a_result_of_another_command_is_none(prove):
 def test_claims_stand_under_their_level(prove):
     prove(COUNTS + CLAIM, "--page")
     assert "## Compiled only\n\n- The other machine.\n" in prove.page()
+    assert "## Not claimed\n\nNothing.\n" in prove.page()
 
 
 def test_list_runs_nothing(prove):
