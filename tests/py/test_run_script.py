@@ -85,5 +85,6 @@ def test_a_warning_stops_a_build_only_where_changes_are_checked(root, run, elsew
     (tools / "meson").write_text(f'#!{tools}/bash\nprintf "%s\\n" "$*" >"{tmp_path}/asked"\nexit 1\n')
     (tools / "meson").chmod(0o755)
     shutil.copy(root / "run", tmp_path / "run")
+    shutil.copytree(root / "scripts", tmp_path / "scripts")
     run(tmp_path / "run", "test", "--explore", check=False, env={**elsewhere, "CI": ci})
     assert ("--werror" in (tmp_path / "asked").read_text().split()) == is_strict
