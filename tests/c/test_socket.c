@@ -328,6 +328,29 @@ TEST_TASK_REAL(socket, a_terminal_is_read_once_it_is_readable)
 }
 TEST_EXEMPT(socket, a_terminal_is_read_once_it_is_readable, TEST_STINGY, "of what one call does")
 
+/* The first took what was typed, and the second waited in the kernel for more, and with it the loop. */
+TEST_TASK_REAL(socket, of_two_who_read_a_terminal_one_waits_on)
+{
+    iora_task first, second;
+    char data[2][16];
+    int master, slave;
+
+    open_terminal(&master, &slave);
+    first = iora_go(fd_read_into, slave, data[0], sizeof data[0]);
+    second = iora_go(fd_read_into, slave, data[1], sizeof data[1]);
+    let_all_run();
+    CHECK_EQ(write(master, "one", 3), 3);
+    CHECK_EQ(iora_await(first), 3);
+    let_all_run();
+    CHECK(!iora_task_is_done(second));
+    CHECK_EQ(write(master, "second", 6), 6);
+    CHECK_EQ(iora_await(second), 6);
+    CHECK_EQ(memcmp(data[1], "second", 6), 0);
+    (void)close(master);
+    (void)close(slave);
+}
+TEST_EXEMPT(socket, of_two_who_read_a_terminal_one_waits_on, TEST_STINGY, "of what one call does")
+
 static int
 read_master(int master, int n)
 {

@@ -18,7 +18,8 @@
  * stay up, and have a level-triggered watcher spin, until somebody reads the urgent byte.
  *
  * Files that are always ready (regular files, directories, /dev/null) cannot be watched: EPERM. Terminals, and
- * pipes of old kernels, cannot be asked not to wait: EOPNOTSUPP. These are read once they are reported ready. A
+ * pipes of old kernels, cannot be asked not to wait: EOPNOTSUPP. These are read once they are reported ready, and
+ * are so still: of two readers one takes the line, and the other would wait for the next, with the whole loop. A
  * write is another thing: a blocking terminal that is ready has room for a byte, and waits until it has taken all.
  * So that is for a thread: EPERM too.
  */
@@ -78,6 +79,21 @@ disarm(struct epoll *epoll, struct record *record)
 
 /* ---- delivering ------------------------------------------------------------------------------------- */
 
+/* Whether a read, if it can wait, will not, though the report is some time old: another op may have taken what came,
+ * and so may another process. 1 or 0, or -errno. */
+static int
+has_something_still(const struct iora__op *op)
+{
+    int rc;
+
+    if (op->_kind != IORA__OP_READ || !(op->_events & ONLY_WHEN_READY))
+        return 1;
+    do {
+        rc = iora__sys_wait_readable(op->_fd, 0);
+    } while (rc == -EINTR);
+    return rc;
+}
+
 /* Make the call of an op for bytes: false if it has to wait on. */
 static bool
 attempt(struct iora__op *op, bool is_ready)
@@ -88,6 +104,10 @@ attempt(struct iora__op *op, bool is_ready)
     if (op->_kind != IORA__OP_CONNECT && iora__seam_refuses()) {
         op->_res = -EAGAIN; /* to be armed again, and reported again: the kernel looks at the level */
         return false;
+    }
+    if (is_ready && (rc = has_something_still(op)) <= 0) {
+        op->_res = rc < 0 ? rc : -EAGAIN;
+        return rc < 0;
     }
     rc = iora__op_perform(op, is_ready && (op->_events & ONLY_WHEN_READY), &asked);
     if (rc == -EOPNOTSUPP && !(op->_events & ONLY_WHEN_READY) &&
