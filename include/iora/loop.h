@@ -123,7 +123,8 @@ IORA_API iora_instant iora_loop_now(iora_loop *loop);
 IORA_API IORA_MUST_USE int iora_loop_fd(iora_loop *loop);
 
 /** For how long at most another loop may sleep before it must run this one: 0 while something is
- *  ready or a turn is needed to hear of everything, the time until the next timer, or IORA_FOREVER.
+ *  ready or a turn is needed to hear of everything, the time until the next timer or the next attempt
+ *  to connect to a full backlog, or IORA_FOREVER.
  *  Ask after each run_once(). */
 IORA_API iora_duration iora_loop_timeout(iora_loop *loop);
 

@@ -156,8 +156,9 @@ struct iora__backend {
     /* Whether anything can still come of them. A simulation knows that nobody is left to act. */
     bool (*is_awaiting)(const void *state);
 
-    /* Whether `descriptor` tells of everything that is waited for; if not, the next wait puts it right. */
-    bool (*is_settled)(const void *state);
+    /* Until when (of `now`) `descriptor` tells of everything that is waited for; then a wait is due. INT64_MIN:
+     * one is due at once, and puts it right; INT64_MAX: for ever. */
+    int64_t (*settled_until)(const void *state);
 
     /* A descriptor that is readable when wait would deliver something; -ENOTSUP. */
     int (*descriptor)(void *state);

@@ -550,11 +550,12 @@ iora_loop_fd(iora_loop *loop)
 iora_duration
 iora_loop_timeout(iora_loop *loop)
 {
-    if (is_ready(loop) || iora__mailbox_has_mail(loop) ||
-        !loop->backend->is_settled(loop->backend_state))
-        return iora_ns(0);
+    const int64_t timer_ns = iora__timers_next(&loop->timers);
+    const int64_t settled_ns = loop->backend->settled_until(loop->backend_state);
+    const int64_t first_ns = timer_ns < settled_ns ? timer_ns : settled_ns;
 
-    const int64_t first_ns = iora__timers_next(&loop->timers);
+    if (is_ready(loop) || iora__mailbox_has_mail(loop) || settled_ns == INT64_MIN)
+        return iora_ns(0);
     if (first_ns == INT64_MAX)
         return IORA_FOREVER;
 

@@ -6,6 +6,9 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 static void
 trace_word(void *word)
@@ -705,6 +708,56 @@ TEST_REAL(loop, embedded_hears_everything_after_the_set_was_rebuilt)
     iora_watcher_close(&reader.watcher);
     close_both(ends);
     (void)close(alive);
+}
+
+/* A listener at an abstract name, whose backlog is full. */
+static int
+listen_without_room(const char *name, int clients[3])
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const socklen_t length =
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
+    const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    memcpy(address.sun_path + 1, name, strlen(name));
+    CHECK_EQ(bind(listener, (struct sockaddr *)&address, length), 0);
+    CHECK_EQ(listen(listener, 0), 0);
+    for (int i = 0; i < 3; i++) {
+        clients[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        (void)connect(clients[i], (struct sockaddr *)&address, length);
+    }
+    return listener;
+}
+
+static int
+connects_in_vain(const char *name, int *count)
+{
+    iora_stream *stream;
+    const int rc = iora_wait_for(iora_open_unix_connection(name, NULL, &stream), iora_ms(20));
+
+    *count += rc == -ETIMEDOUT;
+    return rc == -ETIMEDOUT ? 0 : rc;
+}
+IORA_ASYNC(connects_in_vain, const char *, int *);
+
+/* The outer loop turned ours without a pause as long as the next attempt was not due. */
+TEST_REAL(loop, embedded_sleeps_while_it_waits_for_room_in_a_backlog)
+{
+    int clients[3], count = 0;
+    char name[64] = "@";
+
+    (void)snprintf(name + 1, sizeof name - 1, "iora-test-no-room-%d", getpid());
+
+    const int listener = listen_without_room(name + 1, clients);
+    const iora_task task = iora_go_in(test_loop(), connects_in_vain, (const char *)name, &count);
+
+    live_in_poll(test_loop(), &count, 1);
+    turn_some(test_loop());
+    CHECK(iora_task_is_done(task));
+    check_sleeps_in_poll(test_loop());
+    for (int i = 0; i < 3; i++)
+        (void)close(clients[i]);
+    (void)close(listener);
 }
 
 /* What another loop's callbacks do: none of ours runs. */

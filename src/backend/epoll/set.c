@@ -430,13 +430,14 @@ epoll_is_awaiting(const void *state)
     return epoll_pending(state) > 0;
 }
 
-static bool
-epoll_is_settled(const void *state)
+static int64_t
+epoll_settled_until(const void *state)
 {
     const struct epoll *const epoll = state;
 
-    return !epoll->rebuild && iora__list_is_empty(&epoll->dirty) &&
-           iora__epoll_owned_until(epoll, INT64_MAX) == INT64_MAX;
+    if (epoll->rebuild || !iora__list_is_empty(&epoll->dirty))
+        return INT64_MIN;
+    return iora__epoll_owned_until(epoll, INT64_MAX);
 }
 
 static int
@@ -468,7 +469,7 @@ const struct iora__backend iora__backend_epoll = {
     .now = epoll_now,
     .pending = epoll_pending,
     .is_awaiting = epoll_is_awaiting,
-    .is_settled = epoll_is_settled,
+    .settled_until = epoll_settled_until,
     .descriptor = epoll_descriptor,
     .sockets = &iora__epoll_sockets,
 };

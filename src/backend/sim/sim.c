@@ -147,10 +147,10 @@ sim_is_awaiting(const void *state)
            !iora__list_is_empty(&sim->jobs);
 }
 
-static bool
-sim_is_settled(const void *state)
+static int64_t
+sim_settled_until(const void *state)
 {
-    return !sim_is_awaiting(state);
+    return sim_is_awaiting(state) ? INT64_MIN : INT64_MAX;
 }
 
 /* Hear the other threads. 1 if there was one. */
@@ -331,7 +331,7 @@ const struct iora__backend iora__backend_sim = {
     .now = sim_now,
     .pending = sim_pending,
     .is_awaiting = sim_is_awaiting,
-    .is_settled = sim_is_settled,
+    .settled_until = sim_settled_until,
     .descriptor = sim_descriptor,
     .sockets = &sockets,
 };
