@@ -59,14 +59,14 @@ fail_remote:
     return rc;
 }
 
-/* The handle may be on its way: let it arrive, to take it back. */
+/* The handle may be on its way, or have arrived. */
 void
 iora__listener_close(struct iora__listener *listener)
 {
     if (listener->loop == NULL)
         return;
     iora__signals_unsubscribe(&listener->subscriber);
-    iora__mailbox_take(listener->loop);
+    iora__mailbox_take_back(listener->loop, &listener->handle);
     (void)iora_handle_cancel(&listener->handle);
     iora_remote_close(listener->remote);
     iora__list_remove(&listener->link);

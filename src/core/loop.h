@@ -170,6 +170,8 @@ int iora__remote_open(iora_loop *loop, bool counts, iora_remote **out);
  * free with the loop. */
 int iora__mailbox_make(iora_loop *loop);
 void iora__mailbox_take(iora_loop *loop);
+/* Take one call back that may be on its way. The others stay so: what they call may run in a turn only. */
+void iora__mailbox_take_back(iora_loop *loop, const iora_handle *handle);
 bool iora__mailbox_has_mail(const iora_loop *loop);
 size_t iora__mailbox_remotes(const iora_loop *loop);
 void iora__mailbox_shut(iora_loop *loop);

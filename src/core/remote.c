@@ -45,6 +45,7 @@ struct iora__mailbox {
     int pid; /* a forked child has the same wake_fd */
     int64_t spin_ns;    /* the loop's, before it sleeps; 0: never, there is one processor only */
     bool has_delivered; /* since it last spun */
+    iora_handle *collected; /* from the stack, in order, and not run yet: the loop's alone */
 };
 
 struct iora_remote {
@@ -166,6 +167,27 @@ in_order(iora_handle *stack)
     return first;
 }
 
+/* Take the stack, behind what was collected before; what is left in its place is nothing, or the mark. */
+static void
+collect(struct iora__mailbox *mailbox, iora_handle *left)
+{
+    iora_handle **end = &mailbox->collected;
+
+    while (*end != NULL)
+        end = &(*end)->_next_remote;
+    *end = in_order(atomic_exchange(&mailbox->stack, left));
+}
+
+static iora_handle *
+next_collected(struct iora__mailbox *mailbox)
+{
+    iora_handle *const first = mailbox->collected;
+
+    if (first != NULL)
+        mailbox->collected = first->_next_remote;
+    return first;
+}
+
 static void
 accept_call(iora_loop *loop, iora_handle *handle)
 {
@@ -220,13 +242,21 @@ iora__mailbox_take(iora_loop *loop)
     if (!iora__mailbox_has_mail(loop))
         return;
     take_returned(loop);
-    handle = in_order(atomic_exchange(&mailbox->stack, NULL));
-    while (handle != NULL) {
-        iora_handle *const next = handle->_next_remote;
-
+    collect(mailbox, NULL);
+    while ((handle = next_collected(mailbox)) != NULL)
         accept_call(loop, handle);
-        handle = next;
-    }
+}
+
+void
+iora__mailbox_take_back(iora_loop *loop, const iora_handle *handle)
+{
+    iora_handle **at = &loop->mailbox->collected;
+
+    collect(loop->mailbox, NULL);
+    while (*at != NULL && *at != handle)
+        at = &(*at)->_next_remote;
+    if (*at != NULL)
+        *at = handle->_next_remote;
 }
 
 bool
@@ -235,7 +265,8 @@ iora__mailbox_has_mail(const iora_loop *loop)
     const struct iora__mailbox *const mailbox = loop->mailbox;
 
     return mailbox != NULL &&
-           (atomic_load(&mailbox->stack) != NULL || atomic_load(&mailbox->returned) != NULL);
+           (atomic_load(&mailbox->stack) != NULL || atomic_load(&mailbox->returned) != NULL ||
+            mailbox->collected != NULL);
 }
 
 size_t
@@ -254,15 +285,12 @@ iora__mailbox_shut(iora_loop *loop)
         return;
     loop->mailbox = NULL;
     atomic_store_explicit(&mailbox->thread, 0, memory_order_relaxed);
-    handle = in_order(atomic_exchange(&mailbox->stack, closed()));
+    collect(mailbox, closed());
     if (iora__loop_is_forked(loop))
-        handle = NULL; /* the senders are not here */
-    while (handle != NULL) {
-        iora_handle *const next = handle->_next_remote;
-
+        mailbox->collected = NULL; /* the senders are not here */
+    while ((handle = next_collected(mailbox)) != NULL) {
         if (handle->_delay_ns == DELIVER)
             accept_call(NULL, handle);
-        handle = next;
     }
     iora__mailbox_release(mailbox);
 }

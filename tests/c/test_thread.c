@@ -1229,6 +1229,96 @@ TEST_EVERYWHERE(threadsafe, is_refused_in_the_loops_own_thread)
     iora_remote_close(remote);
 }
 
+/* To close signals took all mail that was on its way, wherever they were closed, and a call began there: in the task
+ * that closed them, and with its locals; outside of a turn, where no task can begin; in another loop. */
+static const iora_local secret;
+static iora_signals usr1;
+
+static int
+tells_of_the_secret(void)
+{
+    return iora_local_get(&secret) != NULL ? -EPERM : 5;
+}
+IORA_ASYNC(tells_of_the_secret);
+
+static void *
+asks_for_the_secret(void *arg)
+{
+    struct caller *const caller = arg;
+
+    caller->rc = iora_run_threadsafe(caller->remote, tells_of_the_secret);
+    iora_remote_close(caller->remote);
+    return NULL;
+}
+
+static void
+start_and_await_mail(struct caller *caller)
+{
+    start_caller(caller, asks_for_the_secret, 1);
+    while (!iora__mailbox_has_mail(test_loop()))
+        real_sleep_ms(1);
+}
+
+static int
+opens_usr1(void)
+{
+    return iora_signals_open_of(&usr1, SIGUSR1);
+}
+IORA_ASYNC(opens_usr1);
+
+static int
+closes_signals_with_a_secret(struct caller *caller)
+{
+    CHECK_EQ(iora_local_set(&secret, "of this task"), 0);
+    CHECK_EQ(opens_usr1(), 0);
+    start_and_await_mail(caller);
+    iora_signals_close(&usr1);
+    return sleeps_until_remotes_are_closed();
+}
+IORA_ASYNC(closes_signals_with_a_secret, struct caller *);
+
+TEST_REAL(threadsafe, is_not_begun_by_a_task_that_closes_signals)
+{
+    struct caller caller;
+
+    CHECK_EQ(test_run(closes_signals_with_a_secret, &caller), 0);
+    CHECK_EQ(pthread_join(caller.thread, NULL), 0);
+    CHECK_EQ(caller.rc, 5);
+}
+
+TEST_REAL(threadsafe, is_not_refused_where_signals_are_closed_between_two_runs)
+{
+    struct caller caller;
+
+    CHECK_EQ(test_run(opens_usr1), 0);
+    start_and_await_mail(&caller);
+    iora_signals_close(&usr1);
+    CHECK_EQ(test_run(sleeps_until_remotes_are_closed), 0);
+    CHECK_EQ(pthread_join(caller.thread, NULL), 0);
+    CHECK_EQ(caller.rc, 5);
+}
+
+static int
+frees_loop(iora_loop *loop)
+{
+    return iora_loop_free(loop);
+}
+IORA_ASYNC(frees_loop, iora_loop *);
+
+TEST_REAL(threadsafe, is_not_begun_in_the_loop_that_frees_its_own)
+{
+    iora_loop *const loop = test_loop();
+    struct caller caller;
+
+    CHECK_EQ(test_run(opens_usr1), 0);
+    start_and_await_mail(&caller);
+    test_forget_loop(loop);
+    CHECK_EQ(test_run(frees_loop, loop), 0); /* in a new one */
+    CHECK_EQ(pthread_join(caller.thread, NULL), 0);
+    CHECK_EQ(caller.rc, IORA_E_CLOSED);
+    iora_signals_close(&usr1);
+}
+
 static int
 fails_loudly(void)
 {
