@@ -13,8 +13,9 @@ build/prove/NAME.json with the commit, so that the page can be put together from
 and a run that was broken off goes on where it was. What the command printed is beside it in NAME.log.
 
  1. A result belongs to a *tree*: a hash over all files that git has, with their changes, but for pages that nothing
-    runs (the README's listings and the guide's are run). Committing this page therefore makes no result old.
-    Results of other trees stay on the page and are marked there, until the section is run again.
+    runs (the README's listings and the guide's are run) and for folders that its section is `apart_from`, since
+    nothing of them goes into it. Committing this page therefore makes no result old. Results of other trees stay on
+    the page and are marked there, until the section is run again.
  2. Nothing on the page was written by hand but the texts of sections.toml: each number stands beside the command
     that gives it.
  3. There are three levels of claim: what a section measured; what is compiled only; what is not claimed. The
@@ -37,7 +38,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
 try:
@@ -66,6 +67,7 @@ class Section:
     title: str
     command: tuple
     text: str
+    apart_from: tuple = ()  # how paths begin
 
 
 @dataclass(frozen=True)
@@ -74,17 +76,14 @@ class Claim:
     text: str
 
 
-SECTION_KEYS, CLAIM_KEYS = ({key for key in of.__dataclass_fields__} for of in (Section, Claim))
-
-
 def read_sections(path):
     """The sections and the claims of the file, or a Mistake that says what is wrong with it."""
     try:
         content = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise Mistake(f"{path.name}: {error}") from error
-    sections = [read_entry(path, Section, SECTION_KEYS, entry) for entry in content.pop("section", [])]
-    claims = [read_entry(path, Claim, CLAIM_KEYS, entry) for entry in content.pop("claim", [])]
+    sections = [read_entry(path, Section, entry) for entry in content.pop("section", [])]
+    claims = [read_entry(path, Claim, entry) for entry in content.pop("claim", [])]
     if content:
         raise Mistake(f"{path.name}: neither [[section]] nor [[claim]]: {', '.join(content)}")
     names = [section.name for section in sections]
@@ -99,9 +98,12 @@ def read_sections(path):
     return sections, claims
 
 
-def read_entry(path, kind, keys, entry):
-    if set(entry) != keys:
-        raise Mistake(f"{path.name}: a {kind.__name__.lower()} has {', '.join(sorted(keys))}; "
+def read_entry(path, kind, entry):
+    known = {of.name for of in fields(kind)}
+    needed = {of.name for of in fields(kind) if of.default is MISSING}
+    if not needed <= set(entry) <= known:
+        raise Mistake(f"{path.name}: a {kind.__name__.lower()} has {', '.join(sorted(needed))}; "
+                      f"may have {', '.join(sorted(known - needed)) or 'nothing else'}; "
                       f"here are {', '.join(sorted(entry))}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
 
@@ -116,19 +118,35 @@ def git(*words):
         return None
 
 
-def tree():
-    """(commit, tree): the commit, with a mark if files differ from it; a hash of what is there."""
+def commit_now():
+    """The commit, with a mark if files differ from it."""
     commit = git("rev-parse", "--short=12", "HEAD")
-    names = git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    if commit is None or names is None:
-        return "unknown", "unknown"
-    sum_of_all = hashlib.sha256()
-    for name in sorted(name for name in set(names.decode().split("\0")) if name and not is_only_read(name)):
-        path = ROOT / name
-        content = hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b""
-        sum_of_all.update(name.encode() + b"\0" + content)
     changed = git("status", "--porcelain", "--", ".", *(f":!{name}" for name in GENERATED))
-    return commit.decode().strip() + (" with changes" if changed else ""), sum_of_all.hexdigest()[:16]
+    return "unknown" if commit is None else commit.decode().strip() + (" with changes" if changed else "")
+
+
+class Tree:
+    """The files as they are now."""
+
+    def __init__(self):
+        names = git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        self.sums = None if names is None else {
+            name: sum_of(ROOT / name)
+            for name in sorted(set(names.decode().split("\0"))) if name and not is_only_read(name)}
+
+    def of(self, section):
+        """A hash of what goes into the section."""
+        if self.sums is None:
+            return "unknown"
+        sum_of_all = hashlib.sha256()
+        for name, content in self.sums.items():
+            if not name.startswith(section.apart_from):
+                sum_of_all.update(name.encode() + b"\0" + content)
+        return sum_of_all.hexdigest()[:16]
+
+
+def sum_of(path):
+    return hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b""
 
 
 def is_only_read(name):
@@ -233,8 +251,7 @@ class Progress:
 
 def run_section(section, results):
     """Run the command, keep what it prints, and return its result."""
-    commit, tree_now = tree()
-    result = Result(section.name, list(section.command), commit, tree_now,
+    result = Result(section.name, list(section.command), commit_now(), Tree().of(section),
                     datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M"), machine())
     progress = Progress(section.name)
     began = time.monotonic()
@@ -320,19 +337,19 @@ def cell(text):
 
 
 def page(sections, claims, results):
-    commit, tree_now = tree()
+    tree = Tree()
     found = [(section, results.load(section)) for section in sections]
     return "\n".join([
-        *page_head(found, commit, tree_now),
-        *(line for section, result in found for line in page_section(section, result, tree_now)),
+        *page_head(found, tree),
+        *(line for section, result in found for line in page_section(section, result, tree)),
         *(line for level, title in LEVELS.items() for line in page_claims(title, claims, level)),
     ])
 
 
-def page_head(found, commit, tree_now):
-    there = [result for _, result in found if result is not None]
-    machines = list(dict.fromkeys(result.machine for result in there))
-    strangers = [result for result in there if result.tree != tree_now]
+def page_head(found, tree):
+    there = [(section, result) for section, result in found if result is not None]
+    machines = list(dict.fromkeys(result.machine for _, result in there))
+    strangers = [result for section, result in there if result.tree != tree.of(section)]
     yield "# Evidence"
     yield ""
     yield "What was tested how often, and what came of it. This page is written by `./run prove`: each number in it was"
@@ -342,7 +359,7 @@ def page_head(found, commit, tree_now):
     yield "There are three levels of claim: what was *measured here*, section by section; what is"
     yield "[compiled only](#compiled-only); what is [not claimed](#not-claimed)."
     yield ""
-    yield f"Commit {commit}."
+    yield f"Commit {commit_now()}."
     yield from (f"Machine: {text}." for text in machines)
     yield ""
     if strangers:
@@ -356,14 +373,14 @@ def page_head(found, commit, tree_now):
         if result is None:
             yield f"| {title} | not run | | | |"
         else:
-            yield (f"| {title} | {verdict(result, tree_now)} | {result.date} | {duration(result.seconds)} "
+            yield (f"| {title} | {verdict(section, result, tree)} | {result.date} | {duration(result.seconds)} "
                    f"| {result.summary} |")
     yield ""
 
 
-def verdict(result, tree_now):
+def verdict(section, result, tree):
     words = "well" if result.was_well() else "**failed**"
-    return words if result.tree == tree_now else f"{words}, at {result.commit}"
+    return words if result.tree == tree.of(section) else f"{words}, at {result.commit}"
 
 
 def anchor(title):
@@ -371,7 +388,7 @@ def anchor(title):
     return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
-def page_section(section, result, tree_now):
+def page_section(section, result, tree):
     yield f"## {section.title}"
     yield ""
     yield from section.text.strip().splitlines()
@@ -389,7 +406,7 @@ def page_section(section, result, tree_now):
            f"{result.date} UTC, commit {result.commit}, {duration(result.seconds)}"
            f"{'; ' + result.summary if result.summary else ''}.")
     yield ""
-    if result.tree != tree_now:
+    if result.tree != tree.of(section):
         yield "**Measured on another state of the files than this page's commit.**"
         yield ""
     if result.figures:
@@ -408,21 +425,23 @@ def page_claims(title, claims, level):
 
 # ---- The command ------------------------------------------------------------------------------
 
-def list_sections(sections, results, tree_now):
+def list_sections(sections, results):
+    tree = Tree()
     for section in sections:
         result = results.load(section)
-        state = "not run" if result is None else f"{verdict(result, tree_now).strip('*')}, {result.date}"
+        state = "not run" if result is None else f"{verdict(section, result, tree).strip('*')}, {result.date}"
         print(f"{section.name:20} {section.title} ({state})")
 
 
-def choose(sections, names, again, results, tree_now):
+def choose(sections, names, again, results):
     known = {section.name: section for section in sections}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise Mistake(f"no such section: {', '.join(unknown)} (there are {', '.join(known)})")
     if names:
         return [known[name] for name in names]
-    return [section for section in sections if again or not is_proved(results.load(section), tree_now)]
+    tree = Tree()
+    return [section for section in sections if again or not is_proved(results.load(section), tree.of(section))]
 
 
 def is_proved(result, tree_now):
@@ -433,11 +452,10 @@ def prove(options):
     sections, claims = read_sections(options.sections)
     results = Results(options.results)
     results.folder.mkdir(parents=True, exist_ok=True)
-    tree_now = tree()[1]
     if options.list:
-        list_sections(sections, results, tree_now)
+        list_sections(sections, results)
         return 0
-    chosen = [] if options.page else choose(sections, options.names, options.again, results, tree_now)
+    chosen = [] if options.page else choose(sections, options.names, options.again, results)
     try:
         well = run_sections(chosen, results)
     finally:

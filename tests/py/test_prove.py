@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,25 @@ def test_a_result_of_other_files_is_marked_and_run_again(prove, tmp_path):
     assert "another state of the files than this commit's: 1 of 1" in prove.page()
     assert "counts" in prove(COUNTS).stdout
     assert "another state" not in prove.page()
+
+
+def test_a_result_is_not_old_by_what_its_section_is_apart_from(run, tmp_path):
+    copy = tmp_path / "tests" / "prove"
+    copy.mkdir(parents=True)
+    shutil.copy(PROVE, copy)
+    for name, text in [("tests/prove/sections.toml", COUNTS + 'apart_from = ["bench/"]\n'), ("main.c", "1"),
+                       ("bench/main.c", "1")]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / ".gitignore").write_text("build/\n")
+    for words in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "."]):
+        run("git", *words, cwd=tmp_path)
+    run(sys.executable, copy / "prove.py")
+    (tmp_path / "bench" / "main.c").write_text("2")
+    assert "every section was well" in run(sys.executable, copy / "prove.py").stdout
+    (tmp_path / "main.c").write_text("2")
+    assert "counts: sh" in run(sys.executable, copy / "prove.py").stdout
 
 
 def test_a_result_of_another_command_is_none(prove):
