@@ -84,7 +84,8 @@ IORA_API IORA_MUST_USE int iora_loop_new(const iora_loop_options *options, iora_
 /**
  * Free a loop that is not running, and all it holds: detached tasks are cancelled and joined,
  * pending callbacks and timers are dropped without being called, watchers stop, remotes answer
- * IORA_E_CLOSED from now on. NULL is allowed. Returns 0, or -EBUSY for a loop that is running.
+ * IORA_E_CLOSED from now on. NULL is allowed. Returns 0, or -EBUSY for a loop that is running, or is
+ * being freed: the tasks that end in it, and its hooks, may ask.
  */
 IORA_API int iora_loop_free(iora_loop *loop);
 

@@ -188,6 +188,7 @@ iora_loop_free(iora_loop *loop)
         return 0;
     if (loop->running)
         return -EBUSY;
+    loop->running = true; /* what ends in it can neither run nor free it */
     iora__watchers_stop(loop);
     iora__handles_drop(loop);
     if (loop->sched != NULL)

@@ -1049,6 +1049,48 @@ TEST_EVERYWHERE(loop, freeing_drops_what_tasks_ask_for_at_their_end)
     CHECK_EQ(count, 0);
 }
 
+static int
+frees_its_loop_at_its_end(int *freed)
+{
+    CHECK_EQ(iora_sleep(iora_s(3600)), -ECANCELED);
+    *freed = iora_loop_free(iora_loop_running());
+    return -EIO; /* told to the error hook, when no task runs any more */
+}
+IORA_ASYNC(frees_its_loop_at_its_end, int *);
+
+struct freeing {
+    iora_loop *loop;
+    int freed, ran;
+};
+
+static void
+free_and_run_in_hook(void *arg, int code, const char *text)
+{
+    struct freeing *const it = arg;
+
+    (void)code;
+    (void)text;
+    it->freed = iora_loop_free(it->loop);
+    it->ran = iora_loop_run_once(it->loop, iora_ns(0));
+}
+
+TEST_EVERYWHERE(loop, that_is_being_freed_is_neither_freed_nor_run_by_what_ends_in_it)
+{
+    iora_loop_options options = *test_options();
+    struct freeing it = {NULL, 0, 0};
+    int freed = 0;
+
+    options.on_error = free_and_run_in_hook;
+    options.hook_arg = &it;
+    CHECK_EQ(iora_loop_new(&options, &it.loop), 0);
+    CHECK_EQ(iora_task_error(iora_go_in(it.loop, frees_its_loop_at_its_end, &freed)), 0);
+    CHECK_EQ(iora_loop_run_once(it.loop, iora_ns(0)), 0);
+    CHECK_EQ(iora_loop_free(it.loop), 0);
+    CHECK_EQ(freed, -EBUSY);
+    CHECK_EQ(it.freed, -EBUSY);
+    CHECK_EQ(it.ran, -EBUSY);
+}
+
 TEST_REAL(loop, freeing_stops_watchers)
 {
     iora_loop_options options = *test_options();
