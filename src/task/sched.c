@@ -534,7 +534,7 @@ check_visit(iora_loop *loop)
 {
     if (iora__loop_is_forked(loop))
         return IORA_E_FORKED;
-    if (iora__running != NULL && iora__running != loop && !iora__loop_is_forked(iora__running))
+    if (iora__running != loop && iora__thread_is_busy())
         return -EBUSY;
     return iora__loop_check(loop, "iora_go_in()");
 }
@@ -742,7 +742,7 @@ iora__run_begin(struct iora__run *run, iora_loop *loop)
     run->_heeds_interrupt = false;
     run->_interrupt = NULL;
     run->_interrupted = false;
-    run->_rc = iora__running != NULL ? -EBUSY : 0;
+    run->_rc = iora__thread_is_busy() ? -EBUSY : 0;
     if (run->_rc < 0)
         return;
     if (loop == NULL) {

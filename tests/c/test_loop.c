@@ -912,6 +912,16 @@ TEST_REAL(loop, a_child_forked_in_a_task_takes_nothing_from_its_parent)
     fork_inside_a_run(false);
 }
 
+static int
+add_one(int *count)
+{
+    const int rc = iora_sleep(iora_ns(1));
+
+    ++*count;
+    return rc;
+}
+IORA_ASYNC(add_one, int *);
+
 static void
 run_another_loop_in_a_child(void *arg)
 {
@@ -934,6 +944,40 @@ run_another_loop_in_a_child(void *arg)
     *(int *)arg = status;
 }
 
+/* A child for one run each: afterwards it is forgotten there that the parent's loop ran. */
+struct child_run {
+    bool in_own_loop;
+    int status;
+};
+
+static void
+run_tasks_in_a_child(void *arg)
+{
+    struct child_run *const it = arg;
+    const pid_t pid = fork();
+
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        iora_loop *loop = NULL;
+        int count = 0;
+        const bool well = iora_loop_new(NULL, &loop) == 0 &&
+                          (it->in_own_loop ? iora_run_in(loop, add_one, &count)
+                                           : iora_run(add_one, &count)) == 0 &&
+                          count == 1 && iora_loop_running() == NULL && iora_loop_free(loop) == 0;
+
+        _exit(well ? EXIT_SUCCESS : EXIT_FAILURE);
+    }
+    CHECK_EQ(TEMP_FAILURE_RETRY(waitpid(pid, &it->status, 0)), pid);
+}
+
+static int
+runs_tasks_in_a_child(struct child_run *it)
+{
+    run_tasks_in_a_child(it);
+    return 0;
+}
+IORA_ASYNC(runs_tasks_in_a_child, struct child_run *);
+
 TEST_REAL(loop, a_child_forked_in_a_callback_may_run_a_loop_of_its_own)
 {
     iora_handle handle = {0};
@@ -942,6 +986,31 @@ TEST_REAL(loop, a_child_forked_in_a_callback_may_run_a_loop_of_its_own)
     soon(&handle, run_another_loop_in_a_child, &status);
     turn_some(test_loop());
     CHECK_EQ(status, 0);
+}
+
+TEST_REAL(loop, a_child_forked_in_a_callback_may_run_tasks)
+{
+    for (int i = 0; i < 2; i++) {
+        struct child_run it = {.in_own_loop = i == 1, .status = -1};
+        iora_handle handle = {0};
+
+        soon(&handle, run_tasks_in_a_child, &it);
+        turn_some(test_loop());
+        CHECK_EQ(it.status, 0);
+    }
+}
+
+TEST_REAL(loop, a_child_forked_in_a_task_may_run_tasks)
+{
+#if defined(__SANITIZE_THREAD__)
+    test_skip("ThreadSanitizer takes a child forked on another stack for a second thread");
+#endif
+    for (int i = 0; i < 2; i++) {
+        struct child_run it = {.in_own_loop = i == 1, .status = -1};
+
+        CHECK_EQ(test_run(runs_tasks_in_a_child, &it), 0);
+        CHECK_EQ(it.status, 0);
+    }
 }
 
 /* ---- freeing it ------------------------------------------------------------------------------------------ */
