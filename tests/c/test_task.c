@@ -1636,7 +1636,27 @@ TEST(duration, conversions_saturate_and_nan_is_nothing)
     CHECK_EQ(iora_duration_add(iora_s(1), IORA_FOREVER)._ns, INT64_MAX);
     CHECK_EQ(iora_duration_add(iora_ns(INT64_MIN), iora_ns(-1))._ns, INT64_MIN);
     CHECK_EQ(iora_after((iora_instant){5}, IORA_FOREVER)._ns, INT64_MAX);
-    CHECK_EQ(iora_between((iora_instant){INT64_MIN}, (iora_instant){5})._ns, INT64_MAX);
+}
+
+TEST(duration, between_two_instants_is_exact_or_saturates)
+{
+    static const struct {
+        int64_t from, to, between;
+    } cases[] = {
+        {5, 7, 2},
+        {7, 5, -2},
+        {INT64_MIN, 5, INT64_MAX},
+        {INT64_MIN, INT64_MIN, 0},
+        {INT64_MIN, INT64_MIN + 3, 3},
+        {INT64_MIN, -1, INT64_MAX},
+        {INT64_MAX, INT64_MIN, INT64_MIN},
+        {INT64_MAX, INT64_MAX, 0},
+        {0, INT64_MIN, INT64_MIN},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        CHECK_EQ(iora_between((iora_instant){cases[i].from}, (iora_instant){cases[i].to})._ns,
+                 cases[i].between);
 }
 
 TEST_TASK(duration, of_static_objects_is_a_constant)
