@@ -645,6 +645,17 @@ TEST_TASK(scope, cancelled_by_its_own_task_refuses_the_next_call)
     CHECK_EQ(iora_yield(), 0);
 }
 
+TEST_TASK(scope, cancelled_by_hand_whose_deadline_passes_before_its_end_is_etimedout)
+{
+    iora_scope scope;
+
+    iora_timeout_begin(&scope, iora_ms(5));
+    iora_scope_cancel(&scope);
+    CHECK_EQ(iora_yield(), -ECANCELED);
+    CHECK_EQ(iora_cleanup(iora_sleep(iora_ms(10)), iora_s(1)), 0);
+    CHECK_EQ(iora_timeout_end(&scope, -ECANCELED), -ETIMEDOUT);
+}
+
 TEST_TASK(scope, is_cancelled_is_no_delivery)
 {
     int rc = 0;
