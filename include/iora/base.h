@@ -196,7 +196,11 @@ iora_after(iora_instant t, iora_duration d)
 static inline iora_duration
 iora_between(iora_instant from, iora_instant to)
 {
-    return iora_ns(from._ns == INT64_MIN ? INT64_MAX : iora__add_saturating(to._ns, -from._ns));
+    int64_t ns;
+
+    if (__builtin_sub_overflow(to._ns, from._ns, &ns))
+        ns = to._ns > from._ns ? INT64_MAX : INT64_MIN;
+    return iora_ns(ns);
 }
 
 /* ---- what objects that users embed are made of ---------------------------------------------- */

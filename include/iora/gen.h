@@ -57,7 +57,8 @@ typedef struct iora_gen {
 } iora_gen;
 
 /** iora_gen iora_gen_open(f, args...): make a generator, owned by the current task; it runs from the first
- *  next on. If it cannot be made, next says why. */
+ *  next on. If it cannot be made, next says why: IORA_E_NO_TASK in a callback, and in what is called when a
+ *  task has returned, the destructor of a task-local for one; else as iora_go(). */
 #define iora_gen_open(...) iora__gen_open(IORA__SITE, IORA__MAKE(__VA_ARGS__))
 
 /** Let it produce. Returns 1 and its variables are filled; 0 at its end; its error, and it is closed then;

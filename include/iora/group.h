@@ -66,7 +66,7 @@ IORA_API int iora_group_begin(iora_group *group, unsigned flags);
  * members are cancelled first.
  *
  * Returns   if a scope outside the group was cancelled, the block's own error or else -ECANCELED; otherwise
- *           the first error of block and members;
+ *           the first error of block and members (-ECANCELED of a scope inside the block is one);
  *           else 0, also after iora_group_cancel().
  * Suspends  while members run. Always completes: a cancel cancels the members.
  */

@@ -84,7 +84,8 @@ IORA_API IORA_MUST_USE int iora_loop_new(const iora_loop_options *options, iora_
 /**
  * Free a loop that is not running, and all it holds: detached tasks are cancelled and joined,
  * pending callbacks and timers are dropped without being called, watchers stop, remotes answer
- * IORA_E_CLOSED from now on. NULL is allowed. Returns 0, or -EBUSY for a loop that is running.
+ * IORA_E_CLOSED from now on. NULL is allowed. Returns 0, or -EBUSY for a loop that is running, or is
+ * being freed: the tasks that end in it, and its hooks, may ask.
  */
 IORA_API int iora_loop_free(iora_loop *loop);
 
@@ -183,12 +184,12 @@ IORA_API int iora_call_at(iora_loop *loop, iora_timer *timer, iora_instant when,
 
 /** Make sure that the callback does not run (any more). Returns true if it was pending, false if it
  *  had begun already or was never asked for. The memory is free for use, unless the handle is on its way
- *  from another thread, or was given to iora_task_on_done() or iora_future_on_done() and is not yet
- *  pending. Loop's thread. */
+ *  from another thread. Loop's thread. */
 IORA_API bool iora_handle_cancel(iora_handle *handle);
 IORA_API bool iora_timer_cancel(iora_timer *timer);
 
-/** Whether the callback is still to come. Loop's thread. */
+/** Whether the callback is still to come: it was asked for, also by iora_task_on_done() or
+ *  iora_future_on_done(), and has not begun. Loop's thread. */
 IORA_API bool iora_handle_is_pending(const iora_handle *handle);
 IORA_API bool iora_timer_is_pending(const iora_timer *timer);
 

@@ -27,7 +27,8 @@
  * a block.
  *
  * Cleanup that must suspend runs in a *cleanup scope*: cancels and deadlines from outside do not reach
- * into it, and it has a deadline of its own, always, so that no task can refuse to end.
+ * into it. It cannot be opened without a deadline of its own, so that no task refuses to end for longer
+ * than it says; IORA_FOREVER says that its owner waits for as long as the cleanup takes.
  *
  *     rc = iora_cleanup(send_goodbye(peer), iora_ms(200));
  *
@@ -78,12 +79,14 @@ iora_timed_out(const iora_scope *scope)
 /** Open a cleanup scope; iora_timeout_end() closes it. */
 IORA_API void iora_cleanup_begin(iora_scope *scope, iora_duration d);
 
-/** Cancel a scope by hand: as its deadline would, but its end then returns -ECANCELED as it is. From
- *  any task or callback of the loop. */
+/** Cancel a scope by hand: as its deadline would, but its end returns -ECANCELED as it is, unless the
+ *  deadline passes too before the end. From any task or callback of the loop. */
 IORA_API void iora_scope_cancel(iora_scope *scope);
 
 /** Whether the current task would be refused by the next suspending call: for long computations that
- *  want to stop early. Does not count as a delivery. False outside of a task. */
+ *  want to stop early. Looks at the clock too: a deadline that has passed counts from then on, though the
+ *  loop has not turned since. (The simulated clock stands still in a computation.) Does not count as a
+ *  delivery. False outside of a task. */
 IORA_API bool iora_is_cancelled(void);
 
 /* Names that nested uses in one function do not share. */

@@ -265,8 +265,8 @@ IORA_API const char *iora_task_name(iora_task task);
 IORA_API int iora_task_set_name(iora_task task, const char *name);
 
 /** Have fn(arg) called, from the ready queue, when the task has ended. The handle is the caller's
- *  memory (iora/loop.h); iora_handle_cancel() takes it back once it is pending, and it must stay where
- *  it is until then. 0; -ESRCH; -EBUSY for a handle that is pending. */
+ *  memory (iora/loop.h) and is pending from here on: iora_handle_cancel() takes it back. 0; -ESRCH;
+ *  -EBUSY for a handle that is pending. */
 IORA_API int iora_task_on_done(iora_task task, iora_handle *handle, iora_callback_fn *fn, void *arg);
 
 /** Write up to max handles of tasks that have not ended, owners before what they own. Returns how

@@ -2,7 +2,8 @@
  *
  * A handle is *pending* from when it is asked for until just before its callback is called: so the
  * callback may use its handle again at once. A timer is a handle with a place in the wheel: when it
- * is due it moves from the wheel to the ready queue, and is pending in both.
+ * is due it moves from the wheel to the ready queue, and is pending in both. So is a handle that waits for a
+ * task or a future, in the ring of which it lies (task/future.c).
  */
 #include "core/loop.h"
 

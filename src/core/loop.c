@@ -188,6 +188,7 @@ iora_loop_free(iora_loop *loop)
         return 0;
     if (loop->running)
         return -EBUSY;
+    loop->running = true; /* what ends in it can neither run nor free it */
     iora__watchers_stop(loop);
     iora__handles_drop(loop);
     if (loop->sched != NULL)
@@ -213,6 +214,12 @@ iora__loop_is_forked(const iora_loop *loop)
     return loop->fork_canary[0] == 0 || (loop->pid != 0 && loop->pid != iora__sys_pid());
 }
 
+bool
+iora__thread_is_busy(void)
+{
+    return iora__running != NULL && !iora__loop_is_forked(iora__running);
+}
+
 int
 iora__loop_check(iora_loop *loop, const char *what)
 {
@@ -233,8 +240,7 @@ iora__loop_enter(iora_loop *loop)
         return IORA_E_FORKED;
     if ((rc = iora__loop_check(loop, "running the loop")) < 0)
         return rc;
-    /* In a forked child nothing runs the parent's loop, though its thread was in the middle of it. */
-    if (loop->running || (iora__running != NULL && !iora__loop_is_forked(iora__running)))
+    if (loop->running || iora__thread_is_busy())
         return -EBUSY;
     loop->running = true;
     loop->thread = pthread_self();

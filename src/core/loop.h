@@ -134,6 +134,10 @@ int iora__loop_check(iora_loop *loop, const char *what);
 
 bool iora__loop_is_forked(const iora_loop *loop);
 
+/* Whether this thread runs a loop. In a forked child nothing runs the parent's, though its thread was in the
+ * middle of it. */
+bool iora__thread_is_busy(void);
+
 /* Become the loop this thread runs, and stop being it. */
 int iora__loop_enter(iora_loop *loop);
 void iora__loop_leave(iora_loop *loop);

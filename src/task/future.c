@@ -1,27 +1,51 @@
 /* task/future.c -- results that are set once.
  *
  * Callbacks that are asked for lie in a ring by the link that also puts a handle in the ready queue: so a handle
- * is pending in either, and is taken back from either in the same way. Zeroed memory is a future, so the ring's
- * head is made when the first one is asked for.
+ * is pending in either, and is taken back from either in the same way. Those that wait for a task do the same.
+ * Zeroed memory is a future, so the ring's head is made when the first one is asked for.
  *
  * What another thread sets lies beside the result until the loop takes notice: who set it first in the loop's
  * own thread is not overtaken.
  */
 #include "task/task.h"
 
-static void
-call_callbacks(iora_future *future)
+/* ---- callbacks ------------------------------------------------------------------------------------------------ */
+
+int
+iora__callbacks_add(struct iora__link *callbacks, iora_loop *loop, iora_handle *handle,
+                    iora_callback_fn *fn, void *arg)
+{
+    if (iora_handle_is_pending(handle))
+        return -EBUSY;
+    handle->_loop = loop;
+    handle->_fn = fn;
+    handle->_arg = arg;
+    if (!iora__link_is_linked(callbacks))
+        iora__list_init(callbacks);
+    iora__list_push_tail(callbacks, &handle->_ready._link);
+    return 0;
+}
+
+IORA__SLOW void
+iora__callbacks_call_linked(struct iora__link *callbacks)
 {
     struct iora__link *link;
 
-    if (!iora__link_is_linked(&future->_callbacks))
-        return;
-    while ((link = iora__list_pop(&future->_callbacks)) != NULL) {
+    while ((link = iora__list_pop(callbacks)) != NULL) {
         iora_handle *const handle = iora__container_of(link, iora_handle, _ready._link);
 
         (void)iora_call_soon(handle->_loop, handle, handle->_fn, handle->_arg);
     }
 }
+
+void
+iora__callbacks_drop(struct iora__link *callbacks)
+{
+    while (iora__link_is_linked(callbacks) && iora__list_pop(callbacks) != NULL)
+        continue;
+}
+
+/* ---- futures -------------------------------------------------------------------------------------------------- */
 
 int
 iora_future_set(iora_future *future, int rc, void *value)
@@ -40,7 +64,7 @@ iora_future_set(iora_future *future, int rc, void *value)
             *(void **)waiter->_slot = value;
         iora__waiter_grant(waiter, rc);
     }
-    call_callbacks(future);
+    iora__callbacks_call(&future->_callbacks);
     return 0;
 }
 
@@ -75,15 +99,7 @@ iora_future_on_done(iora_future *future, iora_loop *loop, iora_handle *handle,
 {
     if (future->_done)
         return iora_call_soon(loop, handle, fn, arg);
-    if (iora_handle_is_pending(handle))
-        return -EBUSY;
-    handle->_loop = loop;
-    handle->_fn = fn;
-    handle->_arg = arg;
-    if (!iora__link_is_linked(&future->_callbacks))
-        iora__list_init(&future->_callbacks);
-    iora__list_push_tail(&future->_callbacks, &handle->_ready._link);
-    return 0;
+    return iora__callbacks_add(&future->_callbacks, loop, handle, fn, arg);
 }
 
 /* In the loop's thread. */

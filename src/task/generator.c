@@ -148,13 +148,15 @@ static const struct iora__wait_class closing = {
 iora_gen
 iora__gen_open(const char *site, iora_task handle)
 {
+    const struct iora__task *const self = iora__self();
     struct iora__task *const task = handle._block;
     int rc;
 
     if (task == NULL)
         return (iora_gen){handle};
-    rc = iora__self() == NULL ? IORA_E_NO_TASK
-                              : iora__task_adopt(task, IORA__GO_CHILD, NULL, 0, site);
+    rc = self == NULL || self->state != IORA__TASK_RUNNING
+             ? IORA_E_NO_TASK /* none, or one that takes no more children */
+             : iora__task_adopt(task, IORA__GO_CHILD, NULL, 0, site);
     if (rc < 0) {
         iora__task_discard(task);
         return (iora_gen){iora__task_null(rc)};

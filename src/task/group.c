@@ -6,8 +6,9 @@
  * failure, by leaving the block before its end, by a cancel from outside while it closes, or by
  * iora_group_cancel(). Nothing is started in a stopped group.
  *
- * The group's scope is open round the block, so that a member's failure reaches the block too. At the end the
- * scope goes first, and -ECANCELED that it caused becomes the group's first error.
+ * The group's scope is open round the block, so that a member's failure reaches the block too. -ECANCELED in a
+ * block whose scope the group has cancelled is the group's doing and no error of the block's; in another it is
+ * one as any other. Stopping says nothing of that: what a block's failure stops is the members alone.
  *
  * Ended members that somebody may still ask for lie in `_ended`, in the order they ended; all the others are
  * in the owner's list. Both end with the group.
@@ -226,7 +227,14 @@ drop_ended(iora_group *group)
     iora__owner_drop_members(&group->_owner);
 }
 
-/* What the group's end returns, its scope being closed. */
+/* A code of the block's that is an error of its own. */
+static bool
+is_blocks_error(const iora_group *group, int rc)
+{
+    return rc < 0 && !(rc == -ECANCELED && group->_scope._cancelled);
+}
+
+/* What the group's end returns, its scope being closed. The block's error is in _rc, if it was the first. */
 static int
 outcome(const iora_group *group, const struct iora__task *self, int rc)
 {
@@ -234,7 +242,7 @@ outcome(const iora_group *group, const struct iora__task *self, int rc)
         return rc < 0 ? rc : -ECANCELED;
     if (group->_rc != 0)
         return group->_rc;
-    return rc == -ECANCELED && group->_owner._stopped ? 0 : rc;
+    return rc < 0 ? 0 : rc;
 }
 
 int
@@ -246,11 +254,10 @@ iora_group_end(iora_group *group, int rc)
         return rc;
     iora__seam_moment(IORA__MOMENT_ENTER, self);
     group->_owner._state = GROUP_CLOSING;
-    if (rc < 0) {
-        if (rc != -ECANCELED && group->_rc == 0)
-            group->_rc = rc;
+    if (group->_rc == 0 && is_blocks_error(group, rc))
+        group->_rc = rc;
+    if (rc < 0)
         stop(group);
-    }
     join_members(group, self);
     group->_owner._state = GROUP_CLOSED;
     drop_ended(group);
@@ -275,6 +282,6 @@ void
 iora__group_leave(iora_group *group)
 {
     if (!group->_finished)
-        iora_group_cancel(group);
+        stop(group);
     *group->_rc_out = iora_group_end(group, *group->_rc_out);
 }

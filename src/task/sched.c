@@ -382,20 +382,13 @@ make_task(int (*enter)(void *), const char *name, int *rc)
     return task;
 }
 
-static void
-free_arguments(struct iora__task *task)
-{
-    if (task->arguments_on_heap)
-        iora__free(task->arguments);
-    task->arguments_on_heap = false;
-}
-
 void
 iora__task_discard(struct iora__task *task)
 {
     struct iora__sched *const sched = task->loop->sched;
 
-    free_arguments(task);
+    if (task->arguments_on_heap)
+        iora__free(task->arguments);
     sched->alive--;
     iora__block_free(sched, task);
 }
@@ -534,7 +527,7 @@ check_visit(iora_loop *loop)
 {
     if (iora__loop_is_forked(loop))
         return IORA_E_FORKED;
-    if (iora__running != NULL && iora__running != loop && !iora__loop_is_forked(iora__running))
+    if (iora__running != loop && iora__thread_is_busy())
         return -EBUSY;
     return iora__loop_check(loop, "iora_go_in()");
 }
@@ -572,28 +565,6 @@ iora_go_fn(int (*fn)(void *arg), void *arg, const char *name)
 }
 
 /* ---- ending ------------------------------------------------------------------------------------------------- */
-
-static IORA__SLOW void
-call_done_callbacks(struct iora__task *task)
-{
-    iora_handle *handle = task->on_done, *first = NULL;
-
-    /* Kept last in, first out; called in the order they were asked for. */
-    while (handle != NULL) {
-        iora_handle *const next = handle->_next_remote;
-
-        handle->_next_remote = first;
-        first = handle;
-        handle = next;
-    }
-    while (first != NULL) {
-        iora_handle *const next = first->_next_remote;
-
-        (void)iora_call_soon(task->loop, first, first->_fn, first->_arg);
-        first = next;
-    }
-    task->on_done = NULL;
-}
 
 /* Hand the result to all who wait; true if one of them does not only look, and so collects. */
 static bool
@@ -691,8 +662,7 @@ become_done(struct iora__task *task)
     task->state = IORA__TASK_DONE;
     if (task->result < 0 && task->result != -ECANCELED)
         (void)iora__error_of_end(task);
-    if (task->on_done != NULL)
-        call_done_callbacks(task);
+    iora__callbacks_call(&task->on_done);
     awaited = wake_joiners(task);
     if (tell_owner(task, awaited))
         collect(task);
@@ -704,7 +674,6 @@ end(struct iora__task *task, int rc)
     iora_loop *const loop = task->loop;
     struct task_stack stack;
 
-    free_arguments(task);
     task->result = rc;
     task->state = IORA__TASK_ENDING;
     if (!iora__list_is_empty(&task->children._members)) {
@@ -725,10 +694,15 @@ static void
 task_main(struct iora__coro *coro)
 {
     struct iora__task *const task = iora__container_of(coro, struct iora__task, coro);
+    void *const on_heap = task->arguments_on_heap ? task->arguments : NULL; /* lost once it waits */
+    int rc;
 
     iora__coro_begun(coro);
     task->state = IORA__TASK_RUNNING;
-    end(task, task->enter(task->arguments));
+    rc = task->enter(task->arguments);
+    if (on_heap != NULL)
+        iora__free(on_heap);
+    end(task, rc);
 }
 
 /* ---- runs ---------------------------------------------------------------------------------------------------- */
@@ -742,7 +716,7 @@ iora__run_begin(struct iora__run *run, iora_loop *loop)
     run->_heeds_interrupt = false;
     run->_interrupt = NULL;
     run->_interrupted = false;
-    run->_rc = iora__running != NULL ? -EBUSY : 0;
+    run->_rc = iora__thread_is_busy() ? -EBUSY : 0;
     if (run->_rc < 0)
         return;
     if (loop == NULL) {
@@ -887,6 +861,15 @@ iora__exit_status(const struct iora__run *run, int rc)
     return EXIT_FAILURE;
 }
 
+/* Of a task that has not ended and never will. */
+static void
+drop_done_callbacks(struct iora__task *task, int depth, void *arg)
+{
+    (void)depth;
+    (void)arg;
+    iora__callbacks_drop(&task->on_done);
+}
+
 static void
 sched_free(struct iora__sched *sched)
 {
@@ -899,6 +882,7 @@ sched_free(struct iora__sched *sched)
         iora__running = outer;
     }
     iora__owner_drop_members(&sched->run);
+    iora__walk_tasks(sched, drop_done_callbacks, NULL);
     if (sched->watches_overflow)
         iora__overflow_unwatch(sched);
     iora__report_stack_uses(sched);

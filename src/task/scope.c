@@ -172,14 +172,6 @@ iora_cancel(iora_task handle)
     return 0;
 }
 
-bool
-iora_is_cancelled(void)
-{
-    const struct iora__task *const task = iora__self();
-
-    return task != NULL && task->cancelled;
-}
-
 /* ---- scopes --------------------------------------------------------------------------------------------------- */
 
 static void
@@ -190,6 +182,35 @@ expire(struct iora__timer *timer)
     scope->_fired = true;
     scope->_cancelled = true;
     iora__task_update(scope->_task);
+}
+
+/* Expire what is due of the deadlines that the task can see: the loop would at its next turn. */
+static void
+look_at_deadlines(struct iora__task *task)
+{
+    const int64_t now_ns = iora__loop_now_ns(task->loop);
+
+    for (iora_scope *scope = task->scope; scope != NULL; scope = scope->_parent) {
+        if (iora__timer_is_set(&scope->_timer) && scope->_timer._deadline_ns <= now_ns) {
+            iora__loop_timer_clear(task->loop, &scope->_timer);
+            expire(&scope->_timer);
+        }
+        if (scope->_shield)
+            break;
+    }
+}
+
+/* For a computation, in which the loop does not turn. */
+bool
+iora_is_cancelled(void)
+{
+    struct iora__task *const task = iora__self();
+
+    if (task == NULL)
+        return false;
+    if (!task->cancelled && task->scope != NULL)
+        look_at_deadlines(task);
+    return task->cancelled;
 }
 
 static void

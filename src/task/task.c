@@ -60,12 +60,6 @@ iora_task_set_name(iora_task handle, const char *name)
     return 0;
 }
 
-void
-iora__handle_waits(struct iora__ready *ready)
-{
-    (void)ready;
-}
-
 int
 iora_task_on_done(iora_task handle, iora_handle *callback, iora_callback_fn *fn, void *arg)
 {
@@ -74,16 +68,9 @@ iora_task_on_done(iora_task handle, iora_handle *callback, iora_callback_fn *fn,
 
     if (task == NULL)
         return rc;
-    if (iora_handle_is_pending(callback) || callback->_ready._run == iora__handle_waits)
-        return -EBUSY;
     if (task->state == IORA__TASK_DONE)
         return iora_call_soon(task->loop, callback, fn, arg);
-    callback->_ready._run = iora__handle_waits;
-    callback->_fn = fn;
-    callback->_arg = arg;
-    callback->_next_remote = task->on_done;
-    task->on_done = callback;
-    return 0;
+    return iora__callbacks_add(&task->on_done, task->loop, callback, fn, arg);
 }
 
 /* ---- walking the tree ------------------------------------------------------------------------------------------ */

@@ -75,7 +75,7 @@ struct iora__task {
     /* From here to `is_detached` all is zero in a new task. */
     iora_scope *scope; /* the innermost; NULL: only the root */
     struct iora__waitq joiners;
-    iora_handle *on_done;
+    struct iora__link on_done; /* handles that wait for its end */
     struct iora__locals *locals;
     struct iora__error_record *error;
     struct iora__task *consumer; /* of a generator: who waits for it to emit; of a free block: the next */
@@ -91,10 +91,13 @@ struct iora__task {
     const char *name;
     const char *site;
     int (*enter)(void *);
-    void *arguments; /* arguments_inline, the heap, or what a plain function was given */
-    int64_t waiting_since_ns;
     struct iora__task *searched; /* await.c's; NULL but during a search */
-    union { /* the arguments are read before anything can be waited for */
+    /* The arguments are read before anything can be waited for. */
+    union {
+        void *arguments; /* arguments_inline, the heap, or what a plain function was given */
+        int64_t waiting_since_ns;
+    };
+    union {
         char arguments_inline[IORA__ARGUMENTS] __attribute__((aligned(16)));
         struct iora__timer timer;
         struct iora__op op;
@@ -344,9 +347,19 @@ int iora__task_adopt(struct iora__task *task, enum iora__go how, void *owner, si
 void iora__task_discard(struct iora__task *task);
 void iora__task_resume(struct iora__ready *ready);
 
-/* task.c: what _run is while a handle waits for a task or a future, and is in no queue yet: so that it is not
- * asked for twice. Never called. */
-void iora__handle_waits(struct iora__ready *ready);
+/* future.c: callbacks that wait, for a future or a task, in the ring of a head that may be zero. To add one: 0, or
+ * -EBUSY for a handle that is pending; to have all called soon, in the order they were asked for; to forget them. */
+int iora__callbacks_add(struct iora__link *callbacks, iora_loop *loop, iora_handle *handle,
+                        iora_callback_fn *fn, void *arg);
+void iora__callbacks_call_linked(struct iora__link *callbacks);
+void iora__callbacks_drop(struct iora__link *callbacks);
+
+static inline void
+iora__callbacks_call(struct iora__link *callbacks)
+{
+    if (iora__link_is_linked(callbacks))
+        iora__callbacks_call_linked(callbacks);
+}
 
 /* block.c: control blocks. */
 int iora__blocks_refill(struct iora__sched *sched);

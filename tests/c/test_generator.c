@@ -782,6 +782,38 @@ open_in_callback(void *arg)
     test_trace("callback");
 }
 
+static void
+open_in_destructor(void *out)
+{
+    iora_gen gen = iora_gen_open(counter, out, 0, 3, 0);
+    int rc = 0;
+
+    CHECK_EQ(iora_gen_next(gen), IORA_E_NO_TASK);
+    CHECK_EQ(iora_gen_close(gen), 0);
+    iora_for_each(rc, counter, out, 0, 3, 0)
+        test_trace("%d", *(int *)out);
+    CHECK_EQ(rc, IORA_E_NO_TASK);
+    test_trace("refused");
+}
+
+static int
+leaves_a_value_that_opens_a_generator(int *x)
+{
+    static const iora_local key = {open_in_destructor};
+
+    return iora_local_set(&key, x);
+}
+IORA_ASYNC(leaves_a_value_that_opens_a_generator, int *);
+
+TEST_TASK(generator, is_not_opened_by_a_task_that_has_returned)
+{
+    static int x;
+
+    CHECK_EQ(iora_await(iora_go(leaves_a_value_that_opens_a_generator, &x)), 0);
+    CHECK_TRACE("refused");
+    CHECK_EQ(tasks_alive(), 0);
+}
+
 TEST_TASK(generator, is_opened_by_tasks_only)
 {
     iora_handle handle = {0};

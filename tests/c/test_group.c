@@ -175,6 +175,45 @@ TEST_TASK(group_fail_fast, the_blocks_failure_cancels_the_members_and_is_the_gro
     CHECK_TRACE("a-cancelled@10 a-ended@30");
 }
 
+static int
+give_up(void)
+{
+    iora_scope scope;
+
+    iora_timeout_begin(&scope, IORA_FOREVER);
+    iora_scope_cancel(&scope);
+    return iora_timeout_end(&scope, iora_yield());
+}
+
+TEST_TASK(group_fail_fast, ecanceled_of_a_scope_in_the_block_is_the_blocks_failure)
+{
+    int rc = 0;
+
+    IORA_GROUP(rc, group) {
+        (void)iora_group_go(&group, slow_to_end, "a", iora_ms(20), -EPIPE);
+        CHECK_EQ(iora_sleep(iora_ms(10)), 0);
+        rc = give_up();
+        CHECK_EQ(rc, -ECANCELED);
+    }
+    CHECK_EQ(rc, -ECANCELED);
+    CHECK(!iora_is_cancelled());
+    CHECK_TRACE("a-cancelled@10 a-ended@30");
+}
+
+TEST_TASK(group_fail_fast, ecanceled_of_a_scope_in_the_block_stays_so_when_the_block_is_left)
+{
+    int rc = 0;
+
+    IORA_GROUP(rc, group) {
+        (void)iora_group_go(&group, member, "a", iora_ms(10), 0);
+        CHECK_EQ(iora_yield(), 0);
+        rc = give_up();
+        break;
+    }
+    CHECK_EQ(rc, -ECANCELED);
+    CHECK_TRACE("a-cancelled@0");
+}
+
 TEST_TASK(group_fail_fast, a_member_cancelled_by_somebody_else_is_no_failure)
 {
     int rc = 0;

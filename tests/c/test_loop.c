@@ -965,6 +965,16 @@ TEST_REAL(loop, a_child_forked_in_a_task_takes_nothing_from_its_parent)
     fork_inside_a_run(false);
 }
 
+static int
+add_one(int *count)
+{
+    const int rc = iora_sleep(iora_ns(1));
+
+    ++*count;
+    return rc;
+}
+IORA_ASYNC(add_one, int *);
+
 static void
 run_another_loop_in_a_child(void *arg)
 {
@@ -987,6 +997,40 @@ run_another_loop_in_a_child(void *arg)
     *(int *)arg = status;
 }
 
+/* A child for one run each: afterwards it is forgotten there that the parent's loop ran. */
+struct child_run {
+    bool in_own_loop;
+    int status;
+};
+
+static void
+run_tasks_in_a_child(void *arg)
+{
+    struct child_run *const it = arg;
+    const pid_t pid = fork();
+
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        iora_loop *loop = NULL;
+        int count = 0;
+        const bool well = iora_loop_new(NULL, &loop) == 0 &&
+                          (it->in_own_loop ? iora_run_in(loop, add_one, &count)
+                                           : iora_run(add_one, &count)) == 0 &&
+                          count == 1 && iora_loop_running() == NULL && iora_loop_free(loop) == 0;
+
+        _exit(well ? EXIT_SUCCESS : EXIT_FAILURE);
+    }
+    CHECK_EQ(TEMP_FAILURE_RETRY(waitpid(pid, &it->status, 0)), pid);
+}
+
+static int
+runs_tasks_in_a_child(struct child_run *it)
+{
+    run_tasks_in_a_child(it);
+    return 0;
+}
+IORA_ASYNC(runs_tasks_in_a_child, struct child_run *);
+
 TEST_REAL(loop, a_child_forked_in_a_callback_may_run_a_loop_of_its_own)
 {
     iora_handle handle = {0};
@@ -995,6 +1039,31 @@ TEST_REAL(loop, a_child_forked_in_a_callback_may_run_a_loop_of_its_own)
     soon(&handle, run_another_loop_in_a_child, &status);
     turn_some(test_loop());
     CHECK_EQ(status, 0);
+}
+
+TEST_REAL(loop, a_child_forked_in_a_callback_may_run_tasks)
+{
+    for (int i = 0; i < 2; i++) {
+        struct child_run it = {.in_own_loop = i == 1, .status = -1};
+        iora_handle handle = {0};
+
+        soon(&handle, run_tasks_in_a_child, &it);
+        turn_some(test_loop());
+        CHECK_EQ(it.status, 0);
+    }
+}
+
+TEST_REAL(loop, a_child_forked_in_a_task_may_run_tasks)
+{
+#if defined(__SANITIZE_THREAD__)
+    test_skip("ThreadSanitizer takes a child forked on another stack for a second thread");
+#endif
+    for (int i = 0; i < 2; i++) {
+        struct child_run it = {.in_own_loop = i == 1, .status = -1};
+
+        CHECK_EQ(test_run(runs_tasks_in_a_child, &it), 0);
+        CHECK_EQ(it.status, 0);
+    }
 }
 
 /* ---- freeing it ------------------------------------------------------------------------------------------ */
@@ -1100,6 +1169,48 @@ TEST_EVERYWHERE(loop, freeing_drops_what_tasks_ask_for_at_their_end)
     CHECK_EQ(iora_loop_free(loop), 0);
     CHECK(!iora_timer_is_pending(&timer));
     CHECK_EQ(count, 0);
+}
+
+static int
+frees_its_loop_at_its_end(int *freed)
+{
+    CHECK_EQ(iora_sleep(iora_s(3600)), -ECANCELED);
+    *freed = iora_loop_free(iora_loop_running());
+    return -EIO; /* told to the error hook, when no task runs any more */
+}
+IORA_ASYNC(frees_its_loop_at_its_end, int *);
+
+struct freeing {
+    iora_loop *loop;
+    int freed, ran;
+};
+
+static void
+free_and_run_in_hook(void *arg, int code, const char *text)
+{
+    struct freeing *const it = arg;
+
+    (void)code;
+    (void)text;
+    it->freed = iora_loop_free(it->loop);
+    it->ran = iora_loop_run_once(it->loop, iora_ns(0));
+}
+
+TEST_EVERYWHERE(loop, that_is_being_freed_is_neither_freed_nor_run_by_what_ends_in_it)
+{
+    iora_loop_options options = *test_options();
+    struct freeing it = {NULL, 0, 0};
+    int freed = 0;
+
+    options.on_error = free_and_run_in_hook;
+    options.hook_arg = &it;
+    CHECK_EQ(iora_loop_new(&options, &it.loop), 0);
+    CHECK_EQ(iora_task_error(iora_go_in(it.loop, frees_its_loop_at_its_end, &freed)), 0);
+    CHECK_EQ(iora_loop_run_once(it.loop, iora_ns(0)), 0);
+    CHECK_EQ(iora_loop_free(it.loop), 0);
+    CHECK_EQ(freed, -EBUSY);
+    CHECK_EQ(it.freed, -EBUSY);
+    CHECK_EQ(it.ran, -EBUSY);
 }
 
 TEST_REAL(loop, freeing_stops_watchers)

@@ -645,6 +645,17 @@ TEST_TASK(scope, cancelled_by_its_own_task_refuses_the_next_call)
     CHECK_EQ(iora_yield(), 0);
 }
 
+TEST_TASK(scope, cancelled_by_hand_whose_deadline_passes_before_its_end_is_etimedout)
+{
+    iora_scope scope;
+
+    iora_timeout_begin(&scope, iora_ms(5));
+    iora_scope_cancel(&scope);
+    CHECK_EQ(iora_yield(), -ECANCELED);
+    CHECK_EQ(iora_cleanup(iora_sleep(iora_ms(10)), iora_s(1)), 0);
+    CHECK_EQ(iora_timeout_end(&scope, -ECANCELED), -ETIMEDOUT);
+}
+
 TEST_TASK(scope, is_cancelled_is_no_delivery)
 {
     int rc = 0;
@@ -659,6 +670,58 @@ TEST_TASK(scope, is_cancelled_is_no_delivery)
         CHECK_EQ(iora_yield(), -ECANCELED); /* the second: through the ready queue */
         CHECK_TRACE("other");
     }
+}
+
+/* Keep the thread busy for so long, in which the loop does not turn. */
+static void
+compute(iora_duration d)
+{
+    const iora_instant until = iora_after(iora_now(), d);
+
+    while (iora_now()._ns < until._ns)
+        continue;
+}
+
+TEST_TASK_REAL(scope, is_cancelled_sees_a_deadline_that_passes_in_a_computation)
+{
+    iora_scope outer, inner;
+    int rc = 0;
+
+    IORA_TIMEOUT(rc, iora_ms(1)) {
+        compute(iora_ms(2));
+        CHECK(iora_is_cancelled());
+        rc = iora_yield();
+        CHECK_EQ(rc, -ECANCELED);
+    }
+    CHECK_EQ(rc, -ETIMEDOUT);
+    CHECK(!iora_is_cancelled());
+
+    iora_timeout_begin(&outer, iora_ms(1));
+    iora_timeout_begin(&inner, iora_s(3600));
+    compute(iora_ms(2));
+    CHECK(iora_is_cancelled());
+    CHECK(iora_timed_out(&outer) && !iora_timed_out(&inner));
+    CHECK_EQ(iora_timeout_end(&inner, -ECANCELED), -ECANCELED);
+    CHECK_EQ(iora_timeout_end(&outer, -ECANCELED), -ETIMEDOUT);
+}
+
+TEST_TASK_REAL(scope, is_cancelled_sees_no_deadline_outside_of_a_cleanup_but_the_cleanups_own)
+{
+    int rc = 0, cleanup = 0;
+
+    IORA_TIMEOUT(rc, iora_ms(1)) {
+        IORA_CLEANUP(cleanup, iora_s(3600)) {
+            compute(iora_ms(2));
+            CHECK(!iora_is_cancelled());
+        }
+        CHECK(iora_is_cancelled());
+        IORA_CLEANUP(cleanup, iora_ms(1)) {
+            compute(iora_ms(2));
+            CHECK(iora_is_cancelled());
+        }
+        rc = -ECANCELED;
+    }
+    CHECK_EQ(rc, -ETIMEDOUT);
 }
 
 /* ---- cleanup ---------------------------------------------------------------------------------------------------------------- */

@@ -1372,6 +1372,70 @@ TEST_TASK(on_done, of_a_handle_that_waits_for_the_task_already_is_busy)
     CHECK_TRACE("once");
 }
 
+TEST_TASK(on_done, of_a_handle_that_waits_for_the_task_is_pending_and_refused_elsewhere)
+{
+    const iora_task task = iora_go(return_code, 0), other = iora_go(return_code, 0);
+    iora_future future = {0};
+    iora_handle handle = {0};
+
+    CHECK_EQ(iora_task_on_done(task, &handle, trace_callback, "done"), 0);
+    CHECK(iora_handle_is_pending(&handle));
+    CHECK_EQ(iora_call_soon(iora_loop_running(), &handle, trace_callback, "soon"), -EBUSY);
+    CHECK_EQ(iora_task_on_done(other, &handle, trace_callback, "other"), -EBUSY);
+    CHECK_EQ(iora_future_on_done(&future, iora_loop_running(), &handle, trace_callback, "set"),
+             -EBUSY);
+    CHECK_EQ(iora_sleep(iora_ms(1)), 0);
+    CHECK_TRACE("done");
+    CHECK(!iora_handle_is_pending(&handle));
+    CHECK_EQ(iora_call_soon(iora_loop_running(), &handle, trace_callback, "soon"), 0);
+    CHECK_EQ(iora_yield(), 0);
+    CHECK_TRACE("done soon");
+}
+
+TEST_TASK(on_done, of_a_task_that_has_not_ended_can_be_taken_back)
+{
+    const iora_task task = iora_go(return_code, 0);
+    iora_handle a = {0}, b = {0}, c = {0};
+
+    CHECK_EQ(iora_task_on_done(task, &a, trace_callback, "a"), 0);
+    CHECK_EQ(iora_task_on_done(task, &b, trace_callback, "b"), 0);
+    CHECK_EQ(iora_task_on_done(task, &c, trace_callback, "c"), 0);
+    CHECK(iora_handle_cancel(&b));
+    CHECK(!iora_handle_cancel(&b));
+    CHECK(!iora_handle_is_pending(&b));
+    CHECK_EQ(iora_sleep(iora_ms(1)), 0);
+    CHECK_TRACE("a c");
+}
+
+static int
+never_end(void)
+{
+    return iora_cleanup(iora_sleep(IORA_FOREVER), IORA_FOREVER);
+}
+IORA_ASYNC(never_end);
+
+static int
+ask_of_one_that_never_ends(iora_handle *handle)
+{
+    CHECK_EQ(iora_task_on_done(iora_go_detached(never_end), handle, trace_callback, "done"), 0);
+    return iora_yield();
+}
+IORA_ASYNC(ask_of_one_that_never_ends, iora_handle *);
+
+TEST(on_done, of_a_task_that_never_ends_is_dropped_with_the_loop)
+{
+    iora_loop *const loop = test_loop();
+    iora_handle handle = {0};
+
+    CHECK_EQ(iora_run_in(loop, ask_of_one_that_never_ends, &handle), 0);
+    CHECK(test_logged("1 tasks would not end: "));
+    CHECK(iora_handle_is_pending(&handle));
+    test_forget_loop(loop);
+    CHECK_EQ(iora_loop_free(loop), 0);
+    CHECK(!iora_handle_is_pending(&handle));
+    CHECK_TRACE("");
+}
+
 TEST_TASK(on_done, a_callback_that_is_pending_can_be_taken_back)
 {
     const iora_task task = iora_go(return_code, 0);
@@ -1572,7 +1636,27 @@ TEST(duration, conversions_saturate_and_nan_is_nothing)
     CHECK_EQ(iora_duration_add(iora_s(1), IORA_FOREVER)._ns, INT64_MAX);
     CHECK_EQ(iora_duration_add(iora_ns(INT64_MIN), iora_ns(-1))._ns, INT64_MIN);
     CHECK_EQ(iora_after((iora_instant){5}, IORA_FOREVER)._ns, INT64_MAX);
-    CHECK_EQ(iora_between((iora_instant){INT64_MIN}, (iora_instant){5})._ns, INT64_MAX);
+}
+
+TEST(duration, between_two_instants_is_exact_or_saturates)
+{
+    static const struct {
+        int64_t from, to, between;
+    } cases[] = {
+        {5, 7, 2},
+        {7, 5, -2},
+        {INT64_MIN, 5, INT64_MAX},
+        {INT64_MIN, INT64_MIN, 0},
+        {INT64_MIN, INT64_MIN + 3, 3},
+        {INT64_MIN, -1, INT64_MAX},
+        {INT64_MAX, INT64_MIN, INT64_MIN},
+        {INT64_MAX, INT64_MAX, 0},
+        {0, INT64_MIN, INT64_MIN},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        CHECK_EQ(iora_between((iora_instant){cases[i].from}, (iora_instant){cases[i].to})._ns,
+                 cases[i].between);
 }
 
 TEST_TASK(duration, of_static_objects_is_a_constant)
