@@ -107,7 +107,9 @@ IORA_API int iora_server_wait_closed(iora_server *server);
 
 /**
  * Stop gracefully: close, close the clients, wait for them `grace` at most, abort those that are left, wait
- * for these too. The server is gone afterwards. NULL is allowed.
+ * for these too. The server is gone afterwards. NULL is allowed. Several tasks may stop a server at once: each
+ * returns when all has ended, the shortest grace counts, and all are told if clients had to be aborted. The owner
+ * may end meanwhile, which cancels the clients.
  *
  * Returns   0; -ETIMEDOUT if clients had to be aborted; -ECANCELED; -EDEADLK in a task of the server's own,
  *           that of a client, which it would wait for: nothing was done then.

@@ -784,6 +784,38 @@ TEST_TASK_EVERYWHERE(server, stop_at_once_after_the_start_works)
         CHECK_EQ(iora_server_stop(start(echo, NULL), iora_s(1)), 0);
 }
 
+static int
+stops(iora_server *server, iora_duration grace)
+{
+    return iora_server_stop(server, grace);
+}
+IORA_ASYNC(stops, iora_server *, iora_duration);
+
+/* The first of them freed it, and then the second did. */
+TEST_TASK_EVERYWHERE(server, that_two_tasks_stop_goes_with_the_last_of_them)
+{
+    iora_server *server = start(echo, NULL);
+    iora_task first, second;
+    iora_stream *stream;
+
+    CHECK_EQ(iora_gather(iora_go(stops, server, iora_s(1)), iora_go(stops, server, iora_s(1))), 0);
+
+    for (int cancels = 0; cancels < 2; cancels++) {
+        server = start(sleep_for_an_hour, NULL);
+        stream = connect_to(server);
+        wait_for_clients(server, 1);
+        first = iora_go(stops, server, iora_s(1000));
+        second = iora_go(stops, server, cancels ? iora_s(1000) : iora_ms(2));
+        let_all_run();
+        if (cancels)
+            CHECK_EQ(iora_cancel(second), 0);
+        CHECK_EQ(iora_await(second), cancels ? IORA_E_TASK_CANCELED : -ETIMEDOUT);
+        CHECK_EQ(iora_await(first), -ETIMEDOUT); /* a client was aborted */
+        take_end(stream);
+        CHECK_EQ(iora_stream_close(stream), 0);
+    }
+}
+
 static iora_server *own;
 
 static int
@@ -1051,6 +1083,36 @@ TEST_TASK_REAL(server, whose_owner_ends_with_a_full_backlog_says_nothing)
 {
     for (int steps = 0; steps < 400; steps += steps < 10 ? 1 : 7)
         CHECK_EQ(iora_await(iora_go(leave_with_a_full_backlog, steps)), 0);
+}
+
+static int
+start_and_leave_on(iora_event *leave, iora_server **out)
+{
+    *out = start(sleep_for_an_hour, NULL);
+    return iora_event_wait(leave);
+}
+IORA_ASYNC(start_and_leave_on, iora_event *, iora_server **);
+
+/* The supervisor freed it, and who was in the middle of a stop went on with it. */
+TEST_TASK_EVERYWHERE(server, whose_owner_ends_while_another_stops_it_goes_with_the_stop)
+{
+    for (int steps = 0; steps < 12; steps++) {
+        iora_event leave = IORA_EVENT_INIT;
+        iora_server *server;
+        const iora_task owner = iora_go_eager(start_and_leave_on, &leave, &server);
+        iora_stream *const stream = connect_to(server);
+        iora_task stop;
+
+        wait_for_clients(server, 1);
+        iora_event_set(&leave);
+        stop = iora_go_eager(stops, server, steps % 2 ? iora_s(1000) : iora_s(0));
+        for (int i = 0; i < steps / 2; i++)
+            CHECK_EQ(iora_yield(), 0);
+        CHECK_EQ(iora_await(owner), 0);
+        CHECK_EQ(iora_await(stop), steps % 2 ? 0 : -ETIMEDOUT);
+        take_end(stream);
+        CHECK_EQ(iora_stream_close(stream), 0);
+    }
 }
 
 static int
