@@ -75,7 +75,8 @@ IORA_API int iora_to_thread_in(iora_pool *pool, iora_thread_fn *fn, void *arg,
                                void (*stop)(void *arg));
 
 /**
- * Run fn on a copy of what `data` points to; when it returns, the copy is copied back.
+ * Run fn on a copy of what `data` points to; when it returns, the copy is copied back. If it is not begun, or given
+ * up, the data stays as it is.
  *
  * Returns   as iora_to_thread_in().
  * Cancel    returns -ECANCELED at once. If fn has begun it goes on by itself, and `drop` (may be NULL) is

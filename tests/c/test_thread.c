@@ -492,6 +492,46 @@ TEST_TASK_REAL(thread, owned_and_not_begun_it_is_not_dropped)
     CHECK_EQ(second.passed, 0);
 }
 
+/* It was, over what others had written to the data meanwhile. */
+TEST_TASK_REAL(thread, owned_and_not_begun_nothing_is_copied_back)
+{
+    iora_pool *const pool = make_pool(1, 0);
+    struct gate first, second;
+    struct big big = {.gate = &second};
+    iora_task tasks[2];
+
+    make_gate(&first, 0);
+    make_gate(&second, 0);
+    tasks[0] = iora_go(passes, pool, &first);
+    CHECK_EQ(iora_yield(), 0);
+    wait_sem(&first.begun);
+    tasks[1] = iora_go(owns, pool, &big);
+    CHECK_EQ(iora_yield(), 0);
+    big.number = 42;
+    CHECK_EQ(iora_cancel(tasks[1]), 0);
+    CHECK_EQ(iora_await(tasks[1]), IORA_E_TASK_CANCELED);
+    CHECK_EQ(big.number, 42);
+    open_gate(&first);
+    CHECK_EQ(iora_await(tasks[0]), 0);
+    CHECK_EQ(iora_pool_free(pool), 0);
+}
+
+static int
+add_one_and_say_cancelled(void *number)
+{
+    ++*(int *)number;
+    return -ECANCELED;
+}
+
+TEST_TASK_REAL(thread, owned_the_copy_is_copied_back_whatever_the_function_returned)
+{
+    int number = 1;
+
+    CHECK_EQ(iora_to_thread_owned(NULL, add_one_and_say_cancelled, &number, sizeof number, NULL),
+             -ECANCELED);
+    CHECK_EQ(number, 2);
+}
+
 TEST_TASK_REAL(thread, owned_of_nothing_works_and_of_too_much_is_refused)
 {
     CHECK_EQ(iora_to_thread_owned(NULL, return_cancelled, NULL, 0, NULL), -ECANCELED);
