@@ -312,6 +312,13 @@ add_worker(iora_pool *pool)
 
 /* ---- jobs ----------------------------------------------------------------------------------------------- */
 
+/* Whether no further job may wait; the mutex is held. */
+static bool
+is_full(const iora_pool *pool)
+{
+    return pool->bound != 0 && pool->queued >= pool->bound;
+}
+
 int
 iora__pool_submit(iora_pool *pool, struct iora__link *job, const struct iora__pool_work *work)
 {
@@ -326,16 +333,14 @@ iora__pool_submit(iora_pool *pool, struct iora__link *job, const struct iora__po
     } else if (!iora__list_is_empty(&pool->idle)) {
         woken = iora__container_of(pool->idle._next, struct worker, in_idle);
         is_asleep = mark_woken(woken);
-    } else if (pool->count < pool->limit) {
-        rc = add_worker(pool);
-    } else if (pool->bound != 0 && pool->queued >= pool->bound) {
-        rc = -EAGAIN;
+    } else if (pool->count == pool->limit || (rc = add_worker(pool)) < 0) {
+        if (pool->count > 0) /* one of them will come to it */
+            rc = is_full(pool) ? -EAGAIN : 0;
     }
-    if (pool->count > 0 && rc != -EAGAIN) {
+    if (rc == 0) {
         iora__list_push_tail(&pool->queue, job);
         pool->queued++;
         atomic_fetch_add(&pool->in_use, 1);
-        rc = 0;
     }
     unlock(pool);
     if (is_asleep)

@@ -744,6 +744,54 @@ TEST(pool, says_so_if_no_thread_can_be_started)
     CHECK_EQ(iora_pool_free(pool), 0);
 }
 
+struct gated_job {
+    struct iora__link link;
+    struct gate *gate;
+};
+
+static bool
+pass_gate_of_job(struct iora__link *link)
+{
+    return pass_gate(iora__container_of(link, struct gated_job, link)->gate) == 0;
+}
+
+static void
+tell_at_gate(struct iora__link *link)
+{
+    CHECK_EQ(sem_post(&iora__container_of(link, struct gated_job, link)->gate->begun), 0);
+}
+
+/* A job was refused for want of a second thread, by a pool whose first one could have run it in its turn. */
+TEST(pool, a_thread_that_is_there_runs_the_job_if_no_other_can_be_started)
+{
+    static const struct iora__pool_work work = {pass_gate_of_job, tell_at_gate};
+
+    for (int lacks_memory = 0; lacks_memory < 2; lacks_memory++) {
+        iora_pool *const pool = make_pool(2, 1);
+        struct gate gate;
+        struct gated_job jobs[3] = {{{0}, &gate}, {{0}, &gate}, {{0}, &gate}};
+
+        make_gate(&gate, 0);
+        CHECK_EQ(iora__pool_submit(pool, &jobs[0].link, &work), 0);
+        wait_sem(&gate.begun);
+        if (lacks_memory)
+            iora__seam_arm_allocation(1, true);
+        else
+            iora__seam_arm_call(1, 0, true);
+        CHECK_EQ(iora__pool_submit(pool, &jobs[1].link, &work), 0);
+        CHECK_EQ(iora__pool_submit(pool, &jobs[2].link, &work), -EAGAIN); /* the queue's bound */
+        (void)iora__seam_disarm();
+        CHECK_EQ(count_threads(), 1);
+        open_gate(&gate);
+        open_gate(&gate);
+        for (int i = 0; i < 3; i++)
+            wait_sem(&gate.begun); /* the first has ended, the second has begun, and ended */
+        for (int i = 0; i < 2; i++)
+            iora__pool_end_job(pool);
+        CHECK_EQ(iora_pool_free(pool), 0);
+    }
+}
+
 static int
 runs_many(iora_pool *pool, int times)
 {
