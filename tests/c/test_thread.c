@@ -598,6 +598,31 @@ TEST_TASK_REAL(pool, refuses_what_its_queue_has_no_room_for)
     CHECK_EQ(iora_pool_free(pool), 0);
 }
 
+/* The second of two was refused every time: it seemed to find one waiting, for which the thread was coming. */
+TEST_TASK_REAL(pool, what_a_thread_is_coming_for_does_not_count_as_waiting)
+{
+    enum { THREADS = 2, MORE = 2 };
+    iora_pool *const pool = make_pool(THREADS, MORE);
+
+    for (int round = 0; round < 3; round++) { /* the threads are started, then woken */
+        iora_task tasks[THREADS + MORE], refused;
+        struct gate gate;
+
+        make_gate(&gate, 0);
+        for (int i = 0; i < THREADS + MORE; i++)
+            tasks[i] = iora_go(passes, pool, &gate);
+        refused = iora_go(passes, pool, &gate);
+        CHECK_EQ(iora_await(refused), -EAGAIN);
+        for (int i = 0; i < THREADS; i++)
+            wait_sem(&gate.begun);
+        CHECK_EQ(count_threads(), THREADS);
+        for (int i = 0; i < THREADS + MORE; i++)
+            open_gate(&gate);
+        CHECK_EQ(iora_gather_n(tasks, THREADS + MORE), 0);
+    }
+    CHECK_EQ(iora_pool_free(pool), 0);
+}
+
 /* The third is cancelled in the queue; the fourth takes its place. */
 TEST_TASK_REAL(pool, jobs_begin_in_the_order_they_came)
 {
