@@ -593,6 +593,35 @@ TEST_EVERYWHERE(stream, is_of_no_use_in_another_loop)
     iora_stream_abort(ends[1]);
 }
 
+/* It closed the other loop's descriptor, or waited 5 s for that loop to send what was buffered. */
+static int
+close_of_another_loop(iora_stream *stream)
+{
+    CHECK_EQ(iora_stream_close(stream), IORA_E_WRONG_THREAD);
+    return 0;
+}
+IORA_ASYNC(close_of_another_loop, iora_stream *);
+
+static int
+use_and_close(iora_stream **ends)
+{
+    put(ends[0], "x");
+    take(ends[1], "x");
+    CHECK_EQ(iora_stream_close(ends[0]), 0);
+    return iora_stream_close(ends[1]);
+}
+IORA_ASYNC(use_and_close, iora_stream **);
+
+TEST_EVERYWHERE(stream, is_not_closed_in_another_loop)
+{
+    iora_loop *const other = test_loop_with(test_options());
+    iora_stream *ends[2];
+
+    CHECK_EQ(test_run(make_pair_in_task, ends), 0);
+    CHECK_EQ(iora_run_in(other, close_of_another_loop, ends[0]), 0);
+    CHECK_EQ(test_run(use_and_close, ends), 0);
+}
+
 TEST_EVERYWHERE(stream, outlives_its_loop_only_to_be_closed)
 {
     iora_loop_options options = IORA_LOOP_OPTIONS_INIT;
