@@ -369,6 +369,8 @@ check_options(const iora_server_options *options)
         return -EINVAL;
     if (options->mode > 0777)
         return -EINVAL;
+    if (options->stack_size != 0 && iora__stack_class_of(options->stack_size) < 0)
+        return -EINVAL;
     return iora__stream_check_limits(options->line_limit, options->write_limit);
 }
 

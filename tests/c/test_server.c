@@ -351,6 +351,22 @@ TEST_TASK_EVERYWHERE(server, of_no_family_is_refused)
     CHECK_EQ(iora_start_server("127.0.0.1", 0, echo, NULL, &options, &server), -EINVAL);
 }
 
+/* It was started, and paused at each client. */
+TEST_TASK_EVERYWHERE(server, whose_clients_can_have_no_such_stack_is_refused)
+{
+    static const size_t sizes[] = {100, SIZE_MAX};
+    iora_server_options options = IORA_SERVER_OPTIONS_INIT;
+    iora_server *server;
+
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        options.stack_size = sizes[i];
+        CHECK_EQ(iora_start_server("127.0.0.1", 0, echo, NULL, &options, &server), -EINVAL);
+    }
+    options.stack_size = (size_t)16 << 10;
+    CHECK_EQ(iora_start_server("127.0.0.1", 0, echo, NULL, &options, &server), 0);
+    CHECK_EQ(iora_server_stop(server, iora_s(1)), 0);
+}
+
 static void
 stop_in_callback(void *arg)
 {
