@@ -27,7 +27,8 @@
  *            the system is out of descriptors or memory the listener is kept, accepting pauses (50 ms,
  *            doubling up to 1 s) and goes on by itself; the log hook is told once a second at most.
  * Unix       A path is replaced only if it is a socket that nobody listens on, and unlinked at the end only
- *            if it is still the one that was made.
+ *            if it is still the one that was made. While it is taken there is a file PATH.iora-lock
+ *            beside it, by which of several programs that start at once one gets it.
  * Threads    Everything belongs to the loop's thread.
  *
  * Every function that suspends may also return -ECANCELED, IORA_E_NO_LOOP and IORA_E_NO_TASK.

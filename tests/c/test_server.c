@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -1384,6 +1385,28 @@ TEST_TASK_REAL(server, does_not_take_the_place_of_a_file_that_is_no_socket)
     CHECK_EQ(mkdir(path, 0700), 0);
     CHECK_EQ(iora_start_unix_server(path, echo, NULL, NULL, &server), -EADDRINUSE);
     (void)rmdir(path);
+    remove_directory();
+}
+
+/* The program holds a lock beside the path, as Wayland's do: the start took that for another server's that was being
+ * started; without the lock it removed the file. */
+TEST_TASK_REAL(server, leaves_a_lock_file_beside_its_path_alone)
+{
+    char lock_path[128];
+    iora_server *server;
+    int fd;
+
+    make_directory();
+    (void)snprintf(lock_path, sizeof lock_path, "%s.lock", path);
+    CHECK((fd = open(lock_path, O_CREAT | O_RDWR | O_CLOEXEC, 0600)) >= 0);
+    CHECK_EQ(iora_server_stop(start_at_path(), iora_s(1)), 0);
+    CHECK_EQ(access(lock_path, F_OK), 0);
+    CHECK_EQ(flock(fd, LOCK_EX | LOCK_NB), 0);
+    server = start_at_path();
+    check_path_is_served();
+    CHECK_EQ(iora_server_stop(server, iora_s(1)), 0);
+    (void)close(fd);
+    CHECK_EQ(unlink(lock_path), 0);
     remove_directory();
 }
 

@@ -637,7 +637,7 @@ SCENARIO(servers, dead_path, REAL)
     RUN(serves_a_path);
     CHECK(talked_by_path || fault_is_armed());
     CHECK(unlink(path) < 0 || fault_is_armed()); /* the dead one, which could not be replaced */
-    (void)snprintf(lock_path, sizeof lock_path, "%s.lock", path);
+    (void)snprintf(lock_path, sizeof lock_path, "%s.iora-lock", path);
     CHECK(unlink(lock_path) < 0 || fault_is_armed());
 }
 
