@@ -5,7 +5,7 @@
  *     struct job job = {.path = path};
  *     int rc = iora_to_thread(hash_file, &job);                others run meanwhile
  *
- *     int rc = iora_run_threadsafe(remote, fetch, url, &data); the other way: in a thread, have a loop run a task
+ *     rc = iora_run_threadsafe(remote, fetch, url, &data);     the other way: in a thread, have a loop run a task
  *
  * Rule       A thread works on memory of the task that waits. So a cancelled wait returns only when the
  *            function has: a deadline of 5 s round a call of 60 s takes 60 s. Give a hook that makes the

@@ -2,7 +2,7 @@
  *
  *     iora_stream *stream;
  *     char *line;
- *     int rc = iora_open_connection("example.com", 80, &stream);
+ *     int rc = iora_open_connection("example.com", 80, NULL, &stream);
  *     if (rc < 0)
  *         return rc;
  *     rc = iora_write(stream, request, strlen(request));
