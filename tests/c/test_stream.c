@@ -243,9 +243,17 @@ TEST_TASK_REAL(stream, is_not_made_of_a_descriptor_that_somebody_waits_for)
     (void)close(ends[1]);
 }
 
+static void
+is_not_called(void *arg)
+{
+    (void)arg;
+    test_fail(__FILE__, __LINE__, "it was");
+}
+
 TEST_TASK_REAL(stream, is_one_for_a_descriptor_at_most)
 {
     iora_stream *stream, *other;
+    iora_watcher watcher;
     char byte;
     int ends[2];
 
@@ -256,6 +264,11 @@ TEST_TASK_REAL(stream, is_one_for_a_descriptor_at_most)
     CHECK_EQ(iora_sock_send(ends[0], "x", 1, 0), -EBUSY);
     CHECK_EQ(iora_fd_read(ends[0], &byte, 1), -EBUSY);
     CHECK_EQ(iora_fd_write(ends[0], "x", 1), -EBUSY);
+    CHECK_EQ(iora_wait_readable(ends[0]), -EBUSY);
+    CHECK_EQ(iora_wait_writable(ends[0]), -EBUSY);
+    iora_watcher_init(&watcher, iora_loop_running(), ends[0]);
+    CHECK_EQ(iora_watcher_on_readable(&watcher, is_not_called, NULL), -EBUSY);
+    CHECK_EQ(iora_watcher_on_writable(&watcher, is_not_called, NULL), -EBUSY);
     CHECK_EQ(write(ends[1], "x", 1), 1);
     take(stream, "x");
     CHECK_EQ(iora_stream_close(stream), 0);
