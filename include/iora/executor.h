@@ -5,7 +5,7 @@
  *     struct job job = {.path = path};
  *     int rc = iora_to_thread(hash_file, &job);                others run meanwhile
  *
- *     int rc = iora_run_threadsafe(remote, fetch, url, &data); the other way: in a thread, have a loop run a task
+ *     rc = iora_run_threadsafe(remote, fetch, url, &data);     the other way: in a thread, have a loop run a task
  *
  * Rule       A thread works on memory of the task that waits. So a cancelled wait returns only when the
  *            function has: a deadline of 5 s round a call of 60 s takes 60 s. Give a hook that makes the
@@ -75,7 +75,8 @@ IORA_API int iora_to_thread_in(iora_pool *pool, iora_thread_fn *fn, void *arg,
                                void (*stop)(void *arg));
 
 /**
- * Run fn on a copy of what `data` points to; when it returns, the copy is copied back.
+ * Run fn on a copy of what `data` points to; when it returns, the copy is copied back. If it is not begun, or given
+ * up, the data stays as it is.
  *
  * Returns   as iora_to_thread_in().
  * Cancel    returns -ECANCELED at once. If fn has begun it goes on by itself, and `drop` (may be NULL) is

@@ -215,10 +215,11 @@ IORA_API void iora_watcher_init(iora_watcher *watcher, iora_loop *loop, int fd);
  * Call fn(arg) whenever the descriptor can be read (has data, is at its end, was reset, hung up), or
  * written. NULL stops that side. Setting a side again replaces its callback.
  *
- * Returns 0; -EBADF for no open descriptor; -EPERM for one that is always ready and cannot be
- * watched (regular files, directories, /dev/null); -ENOTSUP with the sim backend; -ENOMEM, -ENOSPC
- * (epoll_ctl(2)); IORA_E_FORKED; IORA_E_CLOSED if it watched when its loop was freed; IORA_E_WRONG_THREAD in debug
- * mode. A watcher that watched nothing then is not told: it is not to be used after its loop. Loop's thread.
+ * Returns 0; -EBADF for no open descriptor; -EBUSY for a stream's; -EPERM for one that is always ready
+ * and cannot be watched (regular files, directories, /dev/null); -ENOTSUP with the sim backend; -ENOMEM,
+ * -ENOSPC (epoll_ctl(2)); IORA_E_FORKED; IORA_E_CLOSED if it watched when its loop was freed;
+ * IORA_E_WRONG_THREAD in debug mode. A watcher that watched nothing then is not told: it is not to be used
+ * after its loop. Loop's thread.
  */
 IORA_API int iora_watcher_on_readable(iora_watcher *watcher, iora_callback_fn *fn, void *arg);
 IORA_API int iora_watcher_on_writable(iora_watcher *watcher, iora_callback_fn *fn, void *arg);

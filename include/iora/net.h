@@ -67,8 +67,8 @@ IORA_API int iora_address_unix(const char *path, iora_address *out);
  *
  * Returns   0; IORA_E_NAME (there is no such name, or none with such an address), IORA_E_NAME_AGAIN
  *           (the servers did not answer: try later); -EINVAL for a name longer than 253 bytes, a service
- *           that there is not, hints that make no sense, or neither host nor service; -ENOMEM; -ECANCELED;
- *           IORA_E_FORKED; for other hosts also as iora_to_thread().
+ *           that there is not (a number above 65,535 too), hints that make no sense, or neither host nor
+ *           service; -ENOMEM; -ECANCELED; IORA_E_FORKED; for other hosts also as iora_to_thread().
  * Suspends  unless the host is numeric or "localhost".
  * Cancel    returns at once; the thread that asks goes on by itself and what it finds is dropped.
  */

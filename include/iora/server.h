@@ -27,7 +27,8 @@
  *            the system is out of descriptors or memory the listener is kept, accepting pauses (50 ms,
  *            doubling up to 1 s) and goes on by itself; the log hook is told once a second at most.
  * Unix       A path is replaced only if it is a socket that nobody listens on, and unlinked at the end only
- *            if it is still the one that was made.
+ *            if it is still the one that was made. While it is taken there is a file PATH.iora-lock
+ *            beside it, by which of several programs that start at once one gets it.
  * Threads    Everything belongs to the loop's thread.
  *
  * Every function that suspends may also return -ECANCELED, IORA_E_NO_LOOP and IORA_E_NO_TASK.
@@ -107,7 +108,9 @@ IORA_API int iora_server_wait_closed(iora_server *server);
 
 /**
  * Stop gracefully: close, close the clients, wait for them `grace` at most, abort those that are left, wait
- * for these too. The server is gone afterwards. NULL is allowed.
+ * for these too. The server is gone afterwards. NULL is allowed. Several tasks may stop a server at once: each
+ * returns when all has ended, the shortest grace counts, and all are told if clients had to be aborted. The owner
+ * may end meanwhile, which cancels the clients.
  *
  * Returns   0; -ETIMEDOUT if clients had to be aborted; -ECANCELED; -EDEADLK in a task of the server's own,
  *           that of a client, which it would wait for: nothing was done then.

@@ -2,7 +2,7 @@
  *
  *     iora_stream *stream;
  *     char *line;
- *     int rc = iora_open_connection("example.com", 80, &stream);
+ *     int rc = iora_open_connection("example.com", 80, NULL, &stream);
  *     if (rc < 0)
  *         return rc;
  *     rc = iora_write(stream, request, strlen(request));
@@ -20,7 +20,7 @@
  * Who           One task may read and one may write at a time; a second of a kind gets -EBUSY. Closing
  *               a stream under them ends their calls with IORA_E_CLOSED.
  * Idle          A stream in which nothing lies has no buffers.
- * Memory        iora_stream_close() frees it, however it went.
+ * Memory        iora_stream_close() frees it, however it went, unless that is said in a task of another loop.
  * Threads       Everything belongs to the loop's thread: in a task of another loop a call says
  *               IORA_E_WRONG_THREAD.
  * Cancel        No call loses a byte, unless it says so: what was received stays in the stream.
@@ -181,7 +181,8 @@ IORA_API int iora_write_eof(iora_stream *stream);
  * memory freed. A task that reads or writes gets IORA_E_CLOSED. NULL is allowed.
  *
  * Returns   0; the error that kept written bytes from being sent (-EPIPE, -ECONNRESET, -ETIMEDOUT for
- *           5 s without an end, IORA_E_TORN); IORA_E_CLOSED while another task closes it; -ECANCELED.
+ *           5 s without an end, IORA_E_TORN); IORA_E_CLOSED while another task closes it; -ECANCELED;
+ *           IORA_E_WRONG_THREAD in a task of another loop: nothing was done then.
  * Suspends  while something is buffered. Always completes: cancelled, it drops what is buffered, and
  *           outside of a task it does as iora_stream_abort().
  */

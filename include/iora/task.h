@@ -210,8 +210,8 @@ IORA_API iora_instant iora_now(void);
 /**
  * Wait until a descriptor of yours can be read or written. It is not changed and stays yours.
  *
- * Returns   0; at once for files that are always ready (regular ones, /dev/null); -EBADF; -ENOTSUP in
- *           a simulated loop; IORA_E_FORKED; what epoll_ctl(2) says; -ECANCELED.
+ * Returns   0; at once for files that are always ready (regular ones, /dev/null); -EBADF; -EBUSY for a
+ *           stream's; -ENOTSUP in a simulated loop; IORA_E_FORKED; what epoll_ctl(2) says; -ECANCELED.
  * Suspends  unless it fails or the file is always ready.
  */
 IORA_API int iora_wait_readable(int fd);

@@ -7,6 +7,9 @@
  *     OPEN -- close --> CLOSED (no listeners; clients live) -- stop ---> the supervisor's group ends -> freed
  *        `----------------------- the owner ends: the supervisor is cancelled --------------------------^
  *
+ * Several tasks may stop one server, and its owner may end meanwhile. While any is in a stop the struct is theirs: the
+ * last of them to leave frees it, and the supervisor does not.
+ *
  * Should somebody cancel the supervisor by itself, all of that ends too, but the struct stays for the user's
  * stop, or until the loop goes.
  *
@@ -66,6 +69,8 @@ struct iora_server {
     bool is_closed;
     unsigned drains;  /* how often all clients were told to end */
     unsigned aborts;  /* how often they were cancelled */
+    unsigned stops;   /* tasks that are in iora_server_stop() */
+    bool cut_short;   /* one of these had to abort clients */
     int64_t told_ns; /* when the log hook was last told of a pause */
     struct iora__link clients; /* that have begun */
     size_t client_count;       /* those that have not, too */
@@ -347,7 +352,7 @@ supervise(iora_server *server)
     }
     server->group = NULL;
     iora_server_close(server); /* of listeners whose acceptors could not begin */
-    if (owner_has_ended())
+    if (owner_has_ended() && server->stops == 0)
         free_server(server);
     return rc;
 }
@@ -363,6 +368,8 @@ check_options(const iora_server_options *options)
     if (options->family != 0 && options->family != AF_INET && options->family != AF_INET6)
         return -EINVAL;
     if (options->mode > 0777)
+        return -EINVAL;
+    if (options->stack_size != 0 && iora__stack_class_of(options->stack_size) < 0)
         return -EINVAL;
     return iora__stream_check_limits(options->line_limit, options->write_limit);
 }
@@ -746,6 +753,13 @@ iora_server_wait_closed(iora_server *server)
     return is_inside(task, server) ? -EDEADLK : wait_closed(server, task, &waiting_for_clients);
 }
 
+static void
+abort_the_rest(iora_server *server)
+{
+    server->cut_short |= server->client_count > 0;
+    iora_server_abort_clients(server);
+}
+
 int
 iora_server_stop(iora_server *server, iora_duration grace)
 {
@@ -759,15 +773,19 @@ iora_server_stop(iora_server *server, iora_duration grace)
     if (is_inside(task, server))
         return -EDEADLK;
     iora__seam_moment(IORA__MOMENT_ENTER, task);
+    server->stops++;
     iora_server_close(server);
     iora_server_close_clients(server);
     rc = task->cancelled ? -ECANCELED : iora_wait_for(wait_for_clients(server, task), grace);
     if (rc < 0)
-        iora_server_abort_clients(server);
+        abort_the_rest(server);
     (void)wait_closed(server, task, &clients_end);
     iora_event_set(&server->stop);
-    (void)iora_await(server->supervisor);
-    free_server(server);
+    (void)iora_await(server->supervisor); /* -ESRCH: another stop has, or the owner has ended */
+    if (rc == 0 && server->cut_short)
+        rc = -ETIMEDOUT;
+    if (--server->stops == 0)
+        free_server(server);
     return task->cancelled ? -ECANCELED : rc;
 }
 

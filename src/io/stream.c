@@ -266,6 +266,8 @@ iora_stream_close(iora_stream *stream)
         iora_stream_abort(stream);
         return iora__enter_slowly(NULL);
     }
+    if (stream->loop != task->loop)
+        return IORA_E_WRONG_THREAD;
     iora__seam_moment(IORA__MOMENT_ENTER, task);
     if (stream->state != IORA__STREAM_OPEN)
         return IORA_E_CLOSED;

@@ -5,7 +5,9 @@
  * had been none; the task's next call sees it.
  *
  * An *owned* call works on a copy, so that it may be left behind. It lies on the heap, the copy behind it, and
- * belongs to the task, or once that has given it up to the thread that runs it.
+ * belongs to the task, or once that has given it up to the thread that runs it. Of one that was not begun nothing is
+ * copied back: others may have written to the data since. The thread notes that it has begun, since -ECANCELED and
+ * -EAGAIN may also be what the function says.
  *
  *            submitted ---> runs ---> returned: copied back, freed by the task
  *                |            |
@@ -31,7 +33,9 @@ struct call {
 
 struct owned {
     struct call call;
+    iora_thread_fn *fn;
     void (*drop)(void *copy);
+    bool begun;
     char copy[] __attribute__((aligned(16)));
 };
 
@@ -105,6 +109,16 @@ iora_to_thread(iora_thread_fn *fn, void *arg)
 
 /* ---- owned calls ---------------------------------------------------------------------------------------- */
 
+/* In the thread. */
+static int
+run_owned(void *arg)
+{
+    struct owned *const owned = arg;
+
+    owned->begun = true;
+    return owned->fn(owned->copy);
+}
+
 /* In the thread: the task has gone. */
 static void
 left_behind(struct iora__op *op)
@@ -157,14 +171,16 @@ iora_to_thread_owned(iora_pool *pool, iora_thread_fn *fn, void *data, size_t siz
         return rc;
     if (size > PTRDIFF_MAX - sizeof *owned || (owned = iora__alloc(sizeof *owned + size)) == NULL)
         return -ENOMEM;
-    make_call(&owned->call, pool, fn, owned->copy, NULL);
+    make_call(&owned->call, pool, run_owned, owned, NULL);
+    owned->fn = fn;
+    owned->begun = false;
     owned->drop = drop;
     if (size > 0)
         memcpy(owned->copy, data, size);
     rc = wait_for_owned(task, &owned);
     if (owned == NULL)
         return rc;
-    if (size > 0)
+    if (owned->begun && size > 0)
         memcpy(data, owned->copy, size);
     iora__free(owned);
     return rc;

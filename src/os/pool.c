@@ -12,15 +12,15 @@
  *                                                                                     (none)
  *
  * A worker that tells of a job's end is *returning*: it will look at the queue in a moment. Who is told may have
- * another job at once, for which that worker is the best, and nobody need be woken.
+ * another job at once, for which that worker is the best, and nobody need be woken. One that was started or woken is
+ * *coming* until it has the mutex.
  *
  * An idle worker waits on a *word* of its own: SPINNING, then ASLEEP, until it is WOKEN. Who wakes one calls the
  * kernel only if it is asleep, and wakes nobody else. The spinning is for a loop that submits one job after the
  * other: os/spin.h.
  *
  * Invariants:
- * (1) For each job in the queue there is a worker that returns, or was woken and has not come yet; or else none is
- *     idle.
+ * (1) For each job in the queue there is a worker that returns or is coming; or else none is idle.
  * (2) There are at most `limit` workers, and one at least while there are jobs.
  * (3) The word becomes WOKEN under the mutex, as the worker leaves the list of idle ones. So a worker that gives
  *     up waiting knows, by looking under the mutex, whether it was woken.
@@ -29,7 +29,8 @@
  *     and the last of them frees it. All others are joined.
  *
  * A bound on the queue (iora_pool_options.queue) refuses what comes beyond it, so that who has too much to do can
- * say so while there is time. It saves no memory: a job lies in that of who waits for it.
+ * say so while there is time. A job that a worker comes for or returns to does not count: it waits for nobody. The
+ * bound saves no memory: a job lies in that of who waits for it.
  *
  * Fork. In a child there are no workers. The mutex may be held for ever by one that is not there, who was changing
  * what it guards: then nothing is touched, and what the pool holds stays. Else it can be freed, and nobody joined.
@@ -79,6 +80,7 @@ struct iora_pool {
     unsigned bound; /* of the queue; 0: none */
     unsigned limit;
     unsigned count;      /* of workers */
+    unsigned coming;     /* of these */
     unsigned references; /* of detached workers, and of who frees the pool */
     atomic_size_t in_use;
     atomic_uint returning;
@@ -202,8 +204,10 @@ await_jobs(struct worker *self)
     if (!pool->spins || !iora__spin(&self->spin_ns, is_woken, self))
         sleep_idle(self);
     lock(pool);
-    if (is_woken(self))
+    if (is_woken(self)) {
+        pool->coming--;
         return true;
+    }
     iora__list_remove(&self->in_idle);
     return false;
 }
@@ -213,6 +217,7 @@ static bool
 mark_woken(struct worker *worker)
 {
     iora__list_remove(&worker->in_idle);
+    worker->pool->coming++;
     return atomic_exchange(&worker->word, WOKEN) == ASLEEP;
 }
 
@@ -282,6 +287,7 @@ work(void *arg)
 
     iora__sys_thread_set_name(pool->name);
     lock(pool);
+    pool->coming--;
     do {
         while ((job = iora__list_pop(&pool->queue)) != NULL)
             run_job(self, job);
@@ -307,10 +313,20 @@ add_worker(iora_pool *pool)
     }
     iora__list_push_tail(&pool->workers, &worker->in_pool);
     pool->count++;
+    pool->coming++;
     return 0;
 }
 
 /* ---- jobs ----------------------------------------------------------------------------------------------- */
+
+/* Whether as many jobs wait as may, beside those that a worker is about to take; the mutex is held. */
+static bool
+is_full(const iora_pool *pool)
+{
+    const uint64_t taken = (uint64_t)pool->coming + atomic_load(&pool->returning);
+
+    return pool->bound != 0 && pool->queued >= pool->bound + taken;
+}
 
 int
 iora__pool_submit(iora_pool *pool, struct iora__link *job, const struct iora__pool_work *work)
@@ -326,16 +342,14 @@ iora__pool_submit(iora_pool *pool, struct iora__link *job, const struct iora__po
     } else if (!iora__list_is_empty(&pool->idle)) {
         woken = iora__container_of(pool->idle._next, struct worker, in_idle);
         is_asleep = mark_woken(woken);
-    } else if (pool->count < pool->limit) {
-        rc = add_worker(pool);
-    } else if (pool->bound != 0 && pool->queued >= pool->bound) {
-        rc = -EAGAIN;
+    } else if (pool->count == pool->limit || (rc = add_worker(pool)) < 0) {
+        if (pool->count > 0) /* one of them will come to it */
+            rc = is_full(pool) ? -EAGAIN : 0;
     }
-    if (pool->count > 0 && rc != -EAGAIN) {
+    if (rc == 0) {
         iora__list_push_tail(&pool->queue, job);
         pool->queued++;
         atomic_fetch_add(&pool->in_use, 1);
-        rc = 0;
     }
     unlock(pool);
     if (is_asleep)

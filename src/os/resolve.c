@@ -7,13 +7,15 @@
  * "localhost" is this machine and nothing else (RFC 6761, 6.3), and what getaddrinfo makes of no host: the
  * loopback addresses of both families. Its canonical name alone must be looked up.
  *
- * A name that is too long is refused, here and before it is copied: cut, it would be another host's.
+ * A name that is too long is refused, here and before it is copied: cut, it would be another host's. So is a number
+ * that is no port's, of which the C library takes the lower 16 bits.
  */
 #include "os/resolve.h"
 
 #include "sys/names.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -58,6 +60,15 @@ ask_system(const char *host, const char *service, const struct addrinfo *hints,
     return code_of(eai, error);
 }
 
+/* Whether a service is a number, as the C library reads it, beyond the last port's. */
+static bool
+is_no_port(const char *service)
+{
+    char *end;
+
+    return strtoul(service, &end, 10) > UINT16_MAX && *end == '\0';
+}
+
 static int
 check(const char *host, const char *service)
 {
@@ -65,7 +76,7 @@ check(const char *host, const char *service)
         return -EINVAL;
     if (host != NULL && strlen(host) > IORA__HOST_MAX)
         return -EINVAL;
-    if (service != NULL && strlen(service) > IORA__SERVICE_MAX)
+    if (service != NULL && (strlen(service) > IORA__SERVICE_MAX || is_no_port(service)))
         return -EINVAL;
     return host != NULL && host[0] == '\0' ? IORA_E_NAME : 0;
 }

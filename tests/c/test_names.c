@@ -155,6 +155,7 @@ TEST_TASK_EVERYWHERE(names, numeric_hosts_and_localhost_need_no_thread)
     CHECK_EQ(iora_call_soon(iora_loop_running(), &handle, trace_callback, "suspended"), 0);
     check_here("127.0.0.1", "80", NULL, "127.0.0.1:80");
     check_here("::1", "80", NULL, "[::1]:80");
+    check_here("::1", "0065535", NULL, "[::1]:65535");
     check_here("1.2.3.4", NULL, NULL, "1.2.3.4:0");
     check_here("fe80::1%lo", "5", NULL, "[fe80::1%lo]:5");
     check_here("localhost", "80", &inet, "127.0.0.1:80");
@@ -185,6 +186,10 @@ TEST_TASK(names, what_makes_no_sense_is_refused)
     CHECK_EQ(iora_getaddrinfo(longer, "80", NULL, &list), -EINVAL);
     CHECK_EQ(iora_getaddrinfo("127.0.0.1", longer, NULL, &list), -EINVAL);
     CHECK_EQ(iora_getaddrinfo("127.0.0.1", "no-such-service", NULL, &list), -EINVAL);
+    CHECK_EQ(iora_getaddrinfo("127.0.0.1", "65536", NULL, &list), -EINVAL); /* it was port 0 */
+    CHECK_EQ(iora_getaddrinfo("example.org", "99999999999999999999999", NULL, &list), -EINVAL);
+    CHECK_EQ(iora_getaddrinfo("127.0.0.1", " +99999", NULL, &list), -EINVAL);
+    CHECK_EQ(iora_getaddrinfo("127.0.0.1", "-1", NULL, &list), -EINVAL);
     CHECK_EQ(iora_getaddrinfo(NULL, NULL, NULL, &list), -EINVAL);
     CHECK_EQ(iora_getaddrinfo("127.0.0.1", "80", &bad_flags, &list), -EINVAL);
     CHECK_EQ(iora_getaddrinfo("127.0.0.1", "80", &bad_family, &list), -EINVAL);

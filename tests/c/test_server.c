@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -349,6 +350,22 @@ TEST_TASK_EVERYWHERE(server, of_no_family_is_refused)
     options.family = AF_INET;
     options.size = 1;
     CHECK_EQ(iora_start_server("127.0.0.1", 0, echo, NULL, &options, &server), -EINVAL);
+}
+
+/* It was started, and paused at each client. */
+TEST_TASK_EVERYWHERE(server, whose_clients_can_have_no_such_stack_is_refused)
+{
+    static const size_t sizes[] = {100, SIZE_MAX};
+    iora_server_options options = IORA_SERVER_OPTIONS_INIT;
+    iora_server *server;
+
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        options.stack_size = sizes[i];
+        CHECK_EQ(iora_start_server("127.0.0.1", 0, echo, NULL, &options, &server), -EINVAL);
+    }
+    options.stack_size = (size_t)16 << 10;
+    CHECK_EQ(iora_start_server("127.0.0.1", 0, echo, NULL, &options, &server), 0);
+    CHECK_EQ(iora_server_stop(server, iora_s(1)), 0);
 }
 
 static void
@@ -784,6 +801,38 @@ TEST_TASK_EVERYWHERE(server, stop_at_once_after_the_start_works)
         CHECK_EQ(iora_server_stop(start(echo, NULL), iora_s(1)), 0);
 }
 
+static int
+stops(iora_server *server, iora_duration grace)
+{
+    return iora_server_stop(server, grace);
+}
+IORA_ASYNC(stops, iora_server *, iora_duration);
+
+/* The first of them freed it, and then the second did. */
+TEST_TASK_EVERYWHERE(server, that_two_tasks_stop_goes_with_the_last_of_them)
+{
+    iora_server *server = start(echo, NULL);
+    iora_task first, second;
+    iora_stream *stream;
+
+    CHECK_EQ(iora_gather(iora_go(stops, server, iora_s(1)), iora_go(stops, server, iora_s(1))), 0);
+
+    for (int cancels = 0; cancels < 2; cancels++) {
+        server = start(sleep_for_an_hour, NULL);
+        stream = connect_to(server);
+        wait_for_clients(server, 1);
+        first = iora_go(stops, server, iora_s(1000));
+        second = iora_go(stops, server, cancels ? iora_s(1000) : iora_ms(2));
+        let_all_run();
+        if (cancels)
+            CHECK_EQ(iora_cancel(second), 0);
+        CHECK_EQ(iora_await(second), cancels ? IORA_E_TASK_CANCELED : -ETIMEDOUT);
+        CHECK_EQ(iora_await(first), -ETIMEDOUT); /* a client was aborted */
+        take_end(stream);
+        CHECK_EQ(iora_stream_close(stream), 0);
+    }
+}
+
 static iora_server *own;
 
 static int
@@ -1054,6 +1103,36 @@ TEST_TASK_REAL(server, whose_owner_ends_with_a_full_backlog_says_nothing)
 }
 
 static int
+start_and_leave_on(iora_event *leave, iora_server **out)
+{
+    *out = start(sleep_for_an_hour, NULL);
+    return iora_event_wait(leave);
+}
+IORA_ASYNC(start_and_leave_on, iora_event *, iora_server **);
+
+/* The supervisor freed it, and who was in the middle of a stop went on with it. */
+TEST_TASK_EVERYWHERE(server, whose_owner_ends_while_another_stops_it_goes_with_the_stop)
+{
+    for (int steps = 0; steps < 12; steps++) {
+        iora_event leave = IORA_EVENT_INIT;
+        iora_server *server;
+        const iora_task owner = iora_go_eager(start_and_leave_on, &leave, &server);
+        iora_stream *const stream = connect_to(server);
+        iora_task stop;
+
+        wait_for_clients(server, 1);
+        iora_event_set(&leave);
+        stop = iora_go_eager(stops, server, steps % 2 ? iora_s(1000) : iora_s(0));
+        for (int i = 0; i < steps / 2; i++)
+            CHECK_EQ(iora_yield(), 0);
+        CHECK_EQ(iora_await(owner), 0);
+        CHECK_EQ(iora_await(stop), steps % 2 ? 0 : -ETIMEDOUT);
+        take_end(stream);
+        CHECK_EQ(iora_stream_close(stream), 0);
+    }
+}
+
+static int
 wait_closed_as_owner(void)
 {
     iora_server *const server = start(echo, NULL);
@@ -1306,6 +1385,28 @@ TEST_TASK_REAL(server, does_not_take_the_place_of_a_file_that_is_no_socket)
     CHECK_EQ(mkdir(path, 0700), 0);
     CHECK_EQ(iora_start_unix_server(path, echo, NULL, NULL, &server), -EADDRINUSE);
     (void)rmdir(path);
+    remove_directory();
+}
+
+/* The program holds a lock beside the path, as Wayland's do: the start took that for another server's that was being
+ * started; without the lock it removed the file. */
+TEST_TASK_REAL(server, leaves_a_lock_file_beside_its_path_alone)
+{
+    char lock_path[128];
+    iora_server *server;
+    int fd;
+
+    make_directory();
+    (void)snprintf(lock_path, sizeof lock_path, "%s.lock", path);
+    CHECK((fd = open(lock_path, O_CREAT | O_RDWR | O_CLOEXEC, 0600)) >= 0);
+    CHECK_EQ(iora_server_stop(start_at_path(), iora_s(1)), 0);
+    CHECK_EQ(access(lock_path, F_OK), 0);
+    CHECK_EQ(flock(fd, LOCK_EX | LOCK_NB), 0);
+    server = start_at_path();
+    check_path_is_served();
+    CHECK_EQ(iora_server_stop(server, iora_s(1)), 0);
+    (void)close(fd);
+    CHECK_EQ(unlink(lock_path), 0);
     remove_directory();
 }
 

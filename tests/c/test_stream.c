@@ -243,9 +243,17 @@ TEST_TASK_REAL(stream, is_not_made_of_a_descriptor_that_somebody_waits_for)
     (void)close(ends[1]);
 }
 
+static void
+is_not_called(void *arg)
+{
+    (void)arg;
+    test_fail(__FILE__, __LINE__, "it was");
+}
+
 TEST_TASK_REAL(stream, is_one_for_a_descriptor_at_most)
 {
     iora_stream *stream, *other;
+    iora_watcher watcher;
     char byte;
     int ends[2];
 
@@ -256,6 +264,11 @@ TEST_TASK_REAL(stream, is_one_for_a_descriptor_at_most)
     CHECK_EQ(iora_sock_send(ends[0], "x", 1, 0), -EBUSY);
     CHECK_EQ(iora_fd_read(ends[0], &byte, 1), -EBUSY);
     CHECK_EQ(iora_fd_write(ends[0], "x", 1), -EBUSY);
+    CHECK_EQ(iora_wait_readable(ends[0]), -EBUSY);
+    CHECK_EQ(iora_wait_writable(ends[0]), -EBUSY);
+    iora_watcher_init(&watcher, iora_loop_running(), ends[0]);
+    CHECK_EQ(iora_watcher_on_readable(&watcher, is_not_called, NULL), -EBUSY);
+    CHECK_EQ(iora_watcher_on_writable(&watcher, is_not_called, NULL), -EBUSY);
     CHECK_EQ(write(ends[1], "x", 1), 1);
     take(stream, "x");
     CHECK_EQ(iora_stream_close(stream), 0);
@@ -591,6 +604,35 @@ TEST_EVERYWHERE(stream, is_of_no_use_in_another_loop)
     CHECK_EQ(iora_run_in(other, read_of_another_loop, ends[0]), 0);
     iora_stream_abort(ends[0]);
     iora_stream_abort(ends[1]);
+}
+
+/* It closed the other loop's descriptor, or waited 5 s for that loop to send what was buffered. */
+static int
+close_of_another_loop(iora_stream *stream)
+{
+    CHECK_EQ(iora_stream_close(stream), IORA_E_WRONG_THREAD);
+    return 0;
+}
+IORA_ASYNC(close_of_another_loop, iora_stream *);
+
+static int
+use_and_close(iora_stream **ends)
+{
+    put(ends[0], "x");
+    take(ends[1], "x");
+    CHECK_EQ(iora_stream_close(ends[0]), 0);
+    return iora_stream_close(ends[1]);
+}
+IORA_ASYNC(use_and_close, iora_stream **);
+
+TEST_EVERYWHERE(stream, is_not_closed_in_another_loop)
+{
+    iora_loop *const other = test_loop_with(test_options());
+    iora_stream *ends[2];
+
+    CHECK_EQ(test_run(make_pair_in_task, ends), 0);
+    CHECK_EQ(iora_run_in(other, close_of_another_loop, ends[0]), 0);
+    CHECK_EQ(test_run(use_and_close, ends), 0);
 }
 
 TEST_EVERYWHERE(stream, outlives_its_loop_only_to_be_closed)

@@ -492,6 +492,46 @@ TEST_TASK_REAL(thread, owned_and_not_begun_it_is_not_dropped)
     CHECK_EQ(second.passed, 0);
 }
 
+/* It was, over what others had written to the data meanwhile. */
+TEST_TASK_REAL(thread, owned_and_not_begun_nothing_is_copied_back)
+{
+    iora_pool *const pool = make_pool(1, 0);
+    struct gate first, second;
+    struct big big = {.gate = &second};
+    iora_task tasks[2];
+
+    make_gate(&first, 0);
+    make_gate(&second, 0);
+    tasks[0] = iora_go(passes, pool, &first);
+    CHECK_EQ(iora_yield(), 0);
+    wait_sem(&first.begun);
+    tasks[1] = iora_go(owns, pool, &big);
+    CHECK_EQ(iora_yield(), 0);
+    big.number = 42;
+    CHECK_EQ(iora_cancel(tasks[1]), 0);
+    CHECK_EQ(iora_await(tasks[1]), IORA_E_TASK_CANCELED);
+    CHECK_EQ(big.number, 42);
+    open_gate(&first);
+    CHECK_EQ(iora_await(tasks[0]), 0);
+    CHECK_EQ(iora_pool_free(pool), 0);
+}
+
+static int
+add_one_and_say_cancelled(void *number)
+{
+    ++*(int *)number;
+    return -ECANCELED;
+}
+
+TEST_TASK_REAL(thread, owned_the_copy_is_copied_back_whatever_the_function_returned)
+{
+    int number = 1;
+
+    CHECK_EQ(iora_to_thread_owned(NULL, add_one_and_say_cancelled, &number, sizeof number, NULL),
+             -ECANCELED);
+    CHECK_EQ(number, 2);
+}
+
 TEST_TASK_REAL(thread, owned_of_nothing_works_and_of_too_much_is_refused)
 {
     CHECK_EQ(iora_to_thread_owned(NULL, return_cancelled, NULL, 0, NULL), -ECANCELED);
@@ -555,6 +595,31 @@ TEST_TASK_REAL(pool, refuses_what_its_queue_has_no_room_for)
     open_gate(&gate);
     CHECK_EQ(iora_gather(running, queued[1], queued[0]), 0);
     CHECK_TRACE("b d");
+    CHECK_EQ(iora_pool_free(pool), 0);
+}
+
+/* The second of two was refused every time: it seemed to find one waiting, for which the thread was coming. */
+TEST_TASK_REAL(pool, what_a_thread_is_coming_for_does_not_count_as_waiting)
+{
+    enum { THREADS = 2, MORE = 2 };
+    iora_pool *const pool = make_pool(THREADS, MORE);
+
+    for (int round = 0; round < 3; round++) { /* the threads are started, then woken */
+        iora_task tasks[THREADS + MORE], refused;
+        struct gate gate;
+
+        make_gate(&gate, 0);
+        for (int i = 0; i < THREADS + MORE; i++)
+            tasks[i] = iora_go(passes, pool, &gate);
+        refused = iora_go(passes, pool, &gate);
+        CHECK_EQ(iora_await(refused), -EAGAIN);
+        for (int i = 0; i < THREADS; i++)
+            wait_sem(&gate.begun);
+        CHECK_EQ(count_threads(), THREADS);
+        for (int i = 0; i < THREADS + MORE; i++)
+            open_gate(&gate);
+        CHECK_EQ(iora_gather_n(tasks, THREADS + MORE), 0);
+    }
     CHECK_EQ(iora_pool_free(pool), 0);
 }
 
@@ -702,6 +767,54 @@ TEST(pool, says_so_if_no_thread_can_be_started)
     (void)iora__seam_disarm();
     CHECK(!iora__link_is_linked(&job));
     CHECK_EQ(iora_pool_free(pool), 0);
+}
+
+struct gated_job {
+    struct iora__link link;
+    struct gate *gate;
+};
+
+static bool
+pass_gate_of_job(struct iora__link *link)
+{
+    return pass_gate(iora__container_of(link, struct gated_job, link)->gate) == 0;
+}
+
+static void
+tell_at_gate(struct iora__link *link)
+{
+    CHECK_EQ(sem_post(&iora__container_of(link, struct gated_job, link)->gate->begun), 0);
+}
+
+/* A job was refused for want of a second thread, by a pool whose first one could have run it in its turn. */
+TEST(pool, a_thread_that_is_there_runs_the_job_if_no_other_can_be_started)
+{
+    static const struct iora__pool_work work = {pass_gate_of_job, tell_at_gate};
+
+    for (int lacks_memory = 0; lacks_memory < 2; lacks_memory++) {
+        iora_pool *const pool = make_pool(2, 1);
+        struct gate gate;
+        struct gated_job jobs[3] = {{{0}, &gate}, {{0}, &gate}, {{0}, &gate}};
+
+        make_gate(&gate, 0);
+        CHECK_EQ(iora__pool_submit(pool, &jobs[0].link, &work), 0);
+        wait_sem(&gate.begun);
+        if (lacks_memory)
+            iora__seam_arm_allocation(1, true);
+        else
+            iora__seam_arm_call(1, 0, true);
+        CHECK_EQ(iora__pool_submit(pool, &jobs[1].link, &work), 0);
+        CHECK_EQ(iora__pool_submit(pool, &jobs[2].link, &work), -EAGAIN); /* the queue's bound */
+        (void)iora__seam_disarm();
+        CHECK_EQ(count_threads(), 1);
+        open_gate(&gate);
+        open_gate(&gate);
+        for (int i = 0; i < 3; i++)
+            wait_sem(&gate.begun); /* the first has ended, the second has begun, and ended */
+        for (int i = 0; i < 2; i++)
+            iora__pool_end_job(pool);
+        CHECK_EQ(iora_pool_free(pool), 0);
+    }
 }
 
 static int

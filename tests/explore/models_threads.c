@@ -160,7 +160,7 @@ MODEL(pool, a_full_queue_refuses_what_it_has_no_room_for)
     int counts[3] = {0};
 
     begin(model_pool(1, 1));
-    CHECK(iora_run_in(loop, has_too_many, counts) <= 2);
+    CHECK(iora_run_in(loop, has_too_many, counts) <= 1); /* one is for the thread, and one may wait */
     CHECK_EQ(iora_pool_free(it.pool), 0);
     CHECK_EQ(iora_loop_free(loop), 0);
 }

@@ -118,9 +118,9 @@ enum kind {
     KINDS
 };
 
-/* Stop with time for all; with too little for the stubborn one; by the calls that do not wait; by leaving the
- * task that owns it. */
-enum way { STOP, HURRY, ABORT, LEAVE };
+/* Stop with time for all; with too little for the stubborn one; by two tasks at once; by the calls that do not wait;
+ * by leaving the task that owns it. */
+enum way { STOP, HURRY, TWICE, ABORT, LEAVE };
 
 enum { FLOOD = 150000 };
 
@@ -240,17 +240,43 @@ asks(enum kind kind)
 }
 IORA_ASYNC(asks, enum kind);
 
+/* On a busy machine the stubborn one may not have been heard yet. */
+static int
+hurries(iora_duration grace)
+{
+    const int rc = iora_server_stop(server, grace);
+
+    return EXPECT(rc, rc == 0 && fault_where() != SIM ? 0 : -ETIMEDOUT, 0);
+}
+
+static int
+hurries_too(void)
+{
+    IN_TASK;
+    (void)hurries(iora_ms(3));
+    return 0;
+}
+IORA_ASYNC(hurries_too);
+
 static int
 end_server(enum way way)
 {
+    iora_task other;
     int rc;
 
     switch (way) {
     case STOP:
         return EXPECT(iora_server_stop(server, patience()), 0, -ETIMEDOUT);
-    case HURRY: /* on a busy machine the stubborn one may not have been heard yet */
-        rc = iora_server_stop(server, iora_ms(3));
-        return EXPECT(rc, rc == 0 && fault_where() != SIM ? 0 : -ETIMEDOUT, 0);
+    case HURRY:
+        return hurries(iora_ms(3));
+    case TWICE:
+        other = SPAWN(iora_go_eager(hurries_too));
+        if (iora_task_is_valid(other) && iora_task_is_done(other))
+            break; /* and the server has gone */
+        rc = hurries(iora_task_is_valid(other) ? patience() : iora_ms(3));
+        if (iora_task_is_valid(other))
+            (void)WELL(iora_await(other));
+        return rc;
     case ABORT:
         iora_server_close(server);
         iora_server_close(server);
@@ -322,6 +348,12 @@ SCENARIO(servers, stop, ANYWHERE)
 SCENARIO(servers, hurry, ANYWHERE)
 {
     RUN(ends_it, HURRY);
+    check_end();
+}
+
+SCENARIO(servers, stopped_twice, ANYWHERE)
+{
+    RUN(ends_it, TWICE);
     check_end();
 }
 
@@ -605,7 +637,7 @@ SCENARIO(servers, dead_path, REAL)
     RUN(serves_a_path);
     CHECK(talked_by_path || fault_is_armed());
     CHECK(unlink(path) < 0 || fault_is_armed()); /* the dead one, which could not be replaced */
-    (void)snprintf(lock_path, sizeof lock_path, "%s.lock", path);
+    (void)snprintf(lock_path, sizeof lock_path, "%s.iora-lock", path);
     CHECK(unlink(lock_path) < 0 || fault_is_armed());
 }
 

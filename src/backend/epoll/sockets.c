@@ -3,9 +3,10 @@
  * The path of a Unix socket. If something lies there it is replaced only if it is a socket that nobody listens on,
  * which a connect tells. A socket that was just bound looks dead until it listens, and two processes that find the
  * same dead one would replace each other's new one: so whoever binds holds the lock of a file beside the path
- * (PATH.lock, there only meanwhile), also where the path is free, until his socket listens. The lock's file may
+ * (PATH.iora-lock, there only meanwhile), also where the path is free, until his socket listens. The lock's file may
  * have been unlinked by its last holder between our opening and our locking it: then its inode is not the path's
- * any more, and the lock is worth nothing. Who does not get it was too late: somebody else is taking the path.
+ * any more, and the lock is worth nothing. Who does not get it was too late: somebody else is taking the path. The
+ * name is nobody else's, since the file is unlinked: PATH.lock is what programs lock beside a socket themselves.
  *
  * The mode is set on the socket before it is bound: the kernel gives the path the socket's mode, less the
  * umask, which is never touched. So there is no instant at which the path is open to more than it should be.
@@ -285,14 +286,14 @@ static int
 listen_path(void *state, int fd, const char *path, unsigned mode, int backlog,
             struct iora__path_claim *claim)
 {
-    char lock_path[sizeof claim->path + sizeof ".lock"];
+    char lock_path[sizeof claim->path + sizeof ".iora-lock"];
     int lock, rc;
 
     if (strlen(path) >= sizeof claim->path)
         return -ENAMETOOLONG;
     if ((rc = iora__sys_fchmod(fd, mode)) < 0)
         return rc;
-    (void)snprintf(lock_path, sizeof lock_path, "%s.lock", path);
+    (void)snprintf(lock_path, sizeof lock_path, "%s.iora-lock", path);
     if ((lock = iora__sys_lock_file(lock_path)) < 0)
         return lock == -EWOULDBLOCK ? -EADDRINUSE : lock;
     rc = -EADDRINUSE;
