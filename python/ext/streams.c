@@ -71,10 +71,18 @@ is_none(const PyObject *object)
     return object == NULL || object == Py_None;
 }
 
+/* What __init__ should have set is not there. */
+static void
+raise_missing(PyObject *self, const char *name)
+{
+    PyErr_Format(PyExc_AttributeError, "'%.200s' object has no attribute '%s'",
+                 Py_TYPE(self)->tp_name, name);
+}
+
 static int
 call(PyObject *object, const char *name)
 {
-    PyObject *const result = PyObject_CallMethod(object, name, NULL);
+    PyObject *const result = PyObject_CallMethod(is_none(object) ? Py_None : object, name, NULL);
 
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
@@ -297,10 +305,14 @@ reader_of(const AwaitableObject *self)
     return (ReaderObject *)self->refs[READER];
 }
 
+/* It was given an exception, or has never been initialized. */
 static enum iora__outcome
-raise_kept(const ReaderObject *reader)
+raise_kept(ReaderObject *reader)
 {
-    PyErr_SetObject((PyObject *)Py_TYPE(reader->exception), reader->exception);
+    if (reader->exception == NULL)
+        raise_missing((PyObject *)reader, "_exception");
+    else
+        PyErr_SetObject((PyObject *)Py_TYPE(reader->exception), reader->exception);
     return IORA__RAISE;
 }
 
@@ -325,6 +337,10 @@ wait_for_data(AwaitableObject *self, PyObject **out)
         reader->paused = 0;
         if (call(reader->transport, "resume_reading") < 0)
             return IORA__RAISE;
+    }
+    if (reader->loop == NULL) {
+        raise_missing((PyObject *)reader, "_loop");
+        return IORA__RAISE;
     }
     if ((waiter = iora__create_future(reader->state, reader->loop)) == NULL)
         return IORA__RAISE;
@@ -384,7 +400,7 @@ step_of_readexactly(AwaitableObject *self, PyObject *value, PyObject **out)
         PyErr_SetString(PyExc_ValueError, "readexactly size can not be less than zero");
         return IORA__RAISE;
     }
-    if (self->phase == 0 && value != NULL && !is_none(reader->exception))
+    if (self->phase == 0 && value != NULL && reader->exception != Py_None)
         return raise_kept(reader);
     if (go_on(self, value) == IORA__RAISE)
         return IORA__RAISE;
@@ -415,7 +431,7 @@ read_all(AwaitableObject *self, PyObject **out)
         if (rc < 0)
             return IORA__RAISE;
     }
-    if (!is_none(reader->exception))
+    if (reader->exception != Py_None)
         return raise_kept(reader);
     if (!reader->eof)
         return wait_for_data(self, out);
@@ -433,7 +449,7 @@ step_of_read(AwaitableObject *self, PyObject *value, PyObject **out)
     const bool is_first = self->phase == 0;
     const Py_ssize_t size = size_of(reader), n = self->number;
 
-    if (is_first && value != NULL && !is_none(reader->exception))
+    if (is_first && value != NULL && reader->exception != Py_None)
         return raise_kept(reader);
     if (go_on(self, value) == IORA__RAISE)
         return IORA__RAISE;
@@ -490,7 +506,7 @@ step_of_readuntil(AwaitableObject *self, PyObject *value, PyObject **out)
         PyErr_SetString(PyExc_ValueError, "Separator should be at least one-byte string");
         return IORA__RAISE;
     }
-    if (self->phase == 0 && value != NULL && !is_none(reader->exception))
+    if (self->phase == 0 && value != NULL && reader->exception != Py_None)
         return raise_kept(reader);
     if (go_on(self, value) == IORA__RAISE)
         return IORA__RAISE;
@@ -523,7 +539,7 @@ step_of_readline(AwaitableObject *self, PyObject *value, PyObject **out)
     ReaderObject *const reader = reader_of(self);
     Py_ssize_t end;
 
-    if (self->phase == 0 && value != NULL && !is_none(reader->exception))
+    if (self->phase == 0 && value != NULL && reader->exception != Py_None)
         return raise_kept(reader);
     if (go_on(self, value) == IORA__RAISE)
         return IORA__RAISE;
@@ -634,7 +650,7 @@ writer_write(WriterObject *writer, PyObject *data)
     PyObject *result;
 
     if (writer->transport == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "_transport");
+        raise_missing((PyObject *)writer, "_transport");
         return NULL;
     }
     if (plain_transport(writer) != NULL)
@@ -648,16 +664,19 @@ writer_write(WriterObject *writer, PyObject *data)
 
 /* 1 if the reader was given an exception, which is set then. */
 static int
-has_reader_failed(const WriterObject *writer)
+has_reader_failed(WriterObject *writer)
 {
     PyObject *exception;
-    const bool is_ours = !is_none(writer->reader) &&
-                         PyObject_TypeCheck(writer->reader, writer->state->stream_reader_type);
 
-    if (is_none(writer->reader))
+    if (writer->reader == Py_None)
         return 0;
-    exception = is_ours ? Py_XNewRef(((ReaderObject *)writer->reader)->exception)
-                        : PyObject_CallMethod(writer->reader, "exception", NULL);
+    if (writer->reader == NULL) {
+        raise_missing((PyObject *)writer, "_reader");
+        return -1;
+    }
+    exception = PyObject_TypeCheck(writer->reader, writer->state->stream_reader_type)
+                    ? Py_XNewRef(((ReaderObject *)writer->reader)->exception)
+                    : PyObject_CallMethod(writer->reader, "exception", NULL);
     if (is_none(exception)) {
         Py_XDECREF(exception);
         return PyErr_Occurred() ? -1 : 0;
@@ -668,11 +687,15 @@ has_reader_failed(const WriterObject *writer)
 }
 
 static int
-is_transport_closing(const WriterObject *writer)
+is_transport_closing(WriterObject *writer)
 {
     PyObject *answer;
     int is;
 
+    if (writer->transport == NULL) {
+        raise_missing((PyObject *)writer, "_transport");
+        return -1;
+    }
     if (plain_transport(writer) != NULL)
         return plain_transport(writer)->is_closing;
     answer = PyObject_CallMethodNoArgs(writer->transport, writer->state->str_is_closing);
@@ -687,7 +710,8 @@ may_go_on(const WriterObject *writer)
 {
     const ProtocolObject *const protocol = (ProtocolObject *)writer->protocol;
 
-    return PyObject_TypeCheck(writer->protocol, writer->state->stream_protocol_type) &&
+    return protocol != NULL &&
+           PyObject_TypeCheck(writer->protocol, writer->state->stream_protocol_type) &&
            !protocol->paused && !protocol->connection_lost;
 }
 
@@ -711,6 +735,10 @@ step_of_drain(AwaitableObject *self, PyObject *value, PyObject **out)
     }
     if (self->phase != HELPED && !may_go_on(writer)) {
         self->phase = HELPED;
+        if (writer->protocol == NULL) {
+            raise_missing((PyObject *)writer, "_protocol");
+            return IORA__RAISE;
+        }
         *out = PyObject_CallMethod(writer->protocol, "_drain_helper", NULL);
         return *out == NULL ? IORA__RAISE : IORA__AWAIT;
     }
@@ -940,9 +968,9 @@ protocol_dealloc(ProtocolObject *protocol)
 }
 
 static PyMemberDef reader_members[] = {
-    {"_loop", T_OBJECT, offsetof(ReaderObject, loop), 0, NULL},
+    {"_loop", T_OBJECT_EX, offsetof(ReaderObject, loop), 0, NULL},
     {"_waiter", T_OBJECT, offsetof(ReaderObject, waiter), 0, NULL},
-    {"_exception", T_OBJECT, offsetof(ReaderObject, exception), 0, NULL},
+    {"_exception", T_OBJECT_EX, offsetof(ReaderObject, exception), 0, NULL},
     {"_transport", T_OBJECT, offsetof(ReaderObject, transport), 0, NULL},
     {"_limit", T_PYSSIZET, offsetof(ReaderObject, limit), 0, NULL},
     {"_eof", T_BOOL, offsetof(ReaderObject, eof), 0, NULL},
@@ -994,10 +1022,10 @@ static PyType_Spec reader_spec = {
 };
 
 static PyMemberDef writer_members[] = {
-    {"_transport", T_OBJECT, offsetof(WriterObject, transport), 0, NULL},
-    {"_protocol", T_OBJECT, offsetof(WriterObject, protocol), 0, NULL},
-    {"_reader", T_OBJECT, offsetof(WriterObject, reader), 0, NULL},
-    {"_loop", T_OBJECT, offsetof(WriterObject, loop), 0, NULL},
+    {"_transport", T_OBJECT_EX, offsetof(WriterObject, transport), 0, NULL},
+    {"_protocol", T_OBJECT_EX, offsetof(WriterObject, protocol), 0, NULL},
+    {"_reader", T_OBJECT_EX, offsetof(WriterObject, reader), 0, NULL},
+    {"_loop", T_OBJECT_EX, offsetof(WriterObject, loop), 0, NULL},
     {0},
 };
 

@@ -345,6 +345,75 @@ def test_a_readers_methods_may_be_overridden(run):
     run(main())
 
 
+def test_a_writer_that_was_not_initialized_lacks_its_fields():
+    async def scenario(module, trace):
+        class Writer(module.StreamWriter):
+            def __init__(self, **fields):
+                for name, field in fields.items():
+                    setattr(self, name, field)
+
+            def __del__(self):
+                """asyncio's, from 3.12 on, asks the transport."""
+
+        closing = unittest.mock.Mock(is_closing=lambda: True)
+        for fields in ({}, {"_reader": None}, {"_reader": None, "_transport": closing},
+                       {"_reader": None, "_transport": unittest.mock.Mock(is_closing=lambda: False)}):
+            writer = Writer(**fields)
+            for method in "drain", "wait_closed":
+                with pytest.raises(AttributeError):
+                    await getattr(writer, method)()
+            if "_transport" not in fields:
+                for method in "close", "is_closing", "write_eof", "can_write_eof":
+                    with pytest.raises(AttributeError):
+                        getattr(writer, method)()
+                with pytest.raises(AttributeError):
+                    writer.write(b"x")
+            trace.append([name for name in ("_reader", "_transport", "_protocol", "_loop") if hasattr(writer, name)])
+
+    both(scenario)
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_reader_that_was_not_initialized_lacks_its_fields(read):
+    method, *args = read
+
+    async def scenario(module, trace):
+        class Reader(module.StreamReader):
+            def __init__(self):
+                pass
+
+        reader = Reader()
+        trace.append([name for name in ("_exception", "_loop") if hasattr(reader, name)])
+        with pytest.raises((AttributeError, ValueError)) as caught:
+            await getattr(reader, method)(*args)
+        trace.append(caught.type)
+        with pytest.raises(AttributeError):
+            async for _ in reader:
+                pass
+
+    both(scenario)
+
+
+def test_a_reader_that_has_lost_its_loop_cannot_wait():
+    async def scenario(module, trace):
+        for method, *args in READS:
+            reader = fed(module)
+            del reader._loop
+            await attempt(trace, wait_briefly(getattr(reader, method)(*args)))
+        reader = fed(module, b"12345678")
+        reader._paused = True
+        with pytest.raises(AttributeError):
+            await reader.readexactly(9)
+
+    async def wait_briefly(read):
+        try:
+            return await read
+        except AttributeError:
+            return "AttributeError"
+
+    both(scenario)
+
+
 def test_streams_are_asyncios_after_install():
     iora.install()
     try:
