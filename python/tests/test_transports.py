@@ -472,6 +472,37 @@ def test_errors_of_connecting_are_as_on_asyncio():
     both(scenario)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("port", [65536, 99999, -1, 1 << 40, "99999", b"99999", "x"])
+def test_a_port_that_is_none_is_not_taken_for_another(host, port):
+    async def scenario(trace):
+        loop = asyncio.get_running_loop()
+        for attempt in loop.create_server, loop.create_connection:
+            try:
+                await attempt(asyncio.Protocol, host, port)
+            except Exception as exc:
+                trace.append((type(exc).__name__, str(exc)))
+            else:
+                trace.append("done")
+
+    both(scenario)
+
+
+async def answer_to(host, port):
+    try:
+        return await asyncio.get_running_loop().getaddrinfo(host, port)
+    except Exception as exc:
+        return type(exc).__name__
+
+
+def test_a_port_of_another_kind_is_looked_up_as_on_asyncio():
+    async def scenario(trace):
+        for port in 80, "80", b"80", "http", 80.5, [], [1], object:
+            trace.append(await answer_to("127.0.0.1", port))
+
+    both(scenario)
+
+
 # ---- descriptors -------------------------------------------------------------------------------------------------
 
 def open_descriptors():
