@@ -254,6 +254,24 @@ describe_callback(HandleObject *handle)
     return text;
 }
 
+/* What is handled is kept by who runs, a coroutine for one; where it has none, what is seen is that of who runs it. */
+PyObject *
+iora__loop_tell_handler(LoopObject *loop, PyObject *exception, PyObject *details)
+{
+    PyObject *const before = PyErr_GetHandledException();
+    PyObject *below, *result;
+
+    PyErr_SetHandledException(NULL);
+    below = PyErr_GetHandledException();
+    PyErr_SetHandledException(exception);
+    result = PyObject_CallMethodOneArg((PyObject *)loop, loop->state->str_call_exception_handler,
+                                       details);
+    PyErr_SetHandledException(before != below ? before : NULL);
+    Py_XDECREF(below);
+    Py_XDECREF(before);
+    return result;
+}
+
 int
 iora__handle_report(HandleObject *handle)
 {
@@ -274,8 +292,7 @@ iora__handle_report(HandleObject *handle)
         PyDict_SetItemString(details, "source_traceback", handle->source_traceback) < 0)
         Py_CLEAR(details);
     if (details != NULL)
-        result = PyObject_CallMethodOneArg(
-            (PyObject *)handle->loop, handle->loop->state->str_call_exception_handler, details);
+        result = iora__loop_tell_handler(handle->loop, exception, details);
     Py_XDECREF(callback);
     Py_XDECREF(message);
     Py_XDECREF(details);

@@ -70,11 +70,8 @@ iora__transport_report(TransportObject *transport, const char *message, PyObject
     PyObject *const details = Py_BuildValue(
         "{s:s,s:O,s:O,s:O}", "message", message, "exception", exception, "transport", transport,
         "protocol", transport->protocol != NULL ? transport->protocol : Py_None);
-    PyObject *const result = details == NULL
-                                 ? NULL
-                                 : PyObject_CallMethodOneArg(
-                                       (PyObject *)transport->loop,
-                                       transport->loop->state->str_call_exception_handler, details);
+    PyObject *const result =
+        details != NULL ? iora__loop_tell_handler(transport->loop, exception, details) : NULL;
 
     Py_XDECREF(details);
     if (result == NULL)

@@ -202,6 +202,80 @@ def test_what_a_callback_raises_is_told_as_on_asyncio(when, kind):
     both(scenario)
 
 
+def seen_exception():
+    """What is being handled, and the exceptions that it came from, from sys.exc_info()."""
+    exc, chain = sys.exc_info()[1], []
+    while exc is not None:
+        chain.append(repr(exc))
+        exc = exc.__context__
+    return chain
+
+
+def test_an_exception_handler_handles_the_exception():
+    async def scenario(trace):
+        loop = asyncio.get_running_loop()
+        heard = []
+
+        def fail(error):
+            raise error
+
+        def handler(_, context):
+            heard.append((context["message"].split(" <")[0], seen_exception()))
+
+        loop.set_exception_handler(handler)
+        loop.call_soon(fail, ValueError("callback"))
+        loop.call_later(0, fail, ValueError("timer"))
+        future = loop.create_future()
+        future.add_done_callback(lambda _: fail(ValueError("done callback")))
+        future.set_result(None)
+        await settle()
+        for event in "data", "eof", "pause":
+            protocol = Plain([], **{event: lambda self, *_: fail(KeyError("of the protocol"))})
+            transport, peer = await connect(protocol)
+            with peer:
+                if event == "pause":
+                    transport.set_write_buffer_limits(0)
+                    transport.write(b"x" * BIG)
+                    transport.abort()
+                elif event == "data":
+                    peer.send(b"x")
+                else:
+                    peer.shutdown(socket.SHUT_WR)
+                await protocol.lost
+        trace.append(sorted(heard))
+        trace.append(seen_exception())
+        try:
+            raise KeyError("before")
+        except KeyError:
+            transport, peer = await connect(Plain([], pause=lambda self: fail(KeyError("inner"))))
+            transport.set_write_buffer_limits(0)
+            transport.write(b"x" * BIG)
+            transport.abort()
+            peer.close()
+            trace.append(seen_exception())
+        trace.append(seen_exception())
+
+    both(scenario)
+
+
+def test_what_an_exception_handler_raises_says_what_it_was_told_of(caplog):
+    async def scenario(trace):
+        def fail():
+            raise ValueError("told")
+
+        def handler(loop, context):
+            raise RuntimeError("in the handler")
+
+        caplog.clear()
+        asyncio.get_running_loop().set_exception_handler(handler)
+        asyncio.get_running_loop().call_soon(fail)
+        await settle()
+        exc = caplog.records[-1].exc_info[1]
+        trace.append((repr(exc), repr(exc.__context__)))
+
+    both(scenario)
+
+
 def test_what_is_written_arrives_in_order_and_counts_as_on_asyncio():
     async def scenario(trace):
         protocol = Plain(trace)
