@@ -454,6 +454,33 @@ def test_a_server_tells_and_waits():
     both(scenario)
 
 
+@pytest.mark.parametrize("clients", [0, 1])
+@pytest.mark.parametrize("first", ["wait", "close"])
+def test_a_server_waits_for_its_end_as_long_as_the_versions_own(clients, first):
+    async def scenario(trace):
+        loop = asyncio.get_running_loop()
+        inside = Plain([], "server ")
+        server = await loop.create_server(lambda: inside, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        if clients:
+            transport, _ = await loop.create_connection(asyncio.Protocol, *address)
+            await settle()
+        if first == "close":
+            server.close()
+        waiting = asyncio.ensure_future(server.wait_closed())
+        await settle()
+        trace.append(waiting.done())
+        server.close()
+        await settle()
+        trace.append(waiting.done())
+        if clients:
+            transport.close()
+            await inside.lost
+        await waiting
+
+    both(scenario)
+
+
 def test_contexts_are_those_of_who_began():
     variable = contextvars.ContextVar("variable", default="none")
 
@@ -952,8 +979,9 @@ def test_a_server_closes_or_aborts_its_clients(run, loop):
             client = Plain(trace, "client ")
             await loop.create_connection(lambda: client, *server.sockets[0].getsockname())
             await settle()
+            waiting = asyncio.ensure_future(server.wait_closed())  # before 3.12, only who waits before the close
+            await settle()
             server.close()
-            waiting = asyncio.ensure_future(server.wait_closed())
             await settle()
             assert not waiting.done()
             getattr(server, how)()
