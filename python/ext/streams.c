@@ -299,6 +299,23 @@ reader_maybe_resume_transport(ReaderObject *reader, PyObject *unused)
 
 enum { READER, SEPARATOR, BLOCKS }; /* what an awaitable refers to */
 
+/* Whether no subclass has put another in the place of a method that readline() and read(-1) are made of; -1. */
+static int
+is_plain_reader(PyObject *reader, struct state *state)
+{
+    static const char *const names[] = {"read", "readuntil", NULL};
+
+    return iora__class_is_plain(Py_TYPE(reader), &state->plain_reader, state->stream_reader_type,
+                                names);
+}
+
+/* asyncio's own method, which calls what the subclass has. */
+static PyObject *
+call_stock(const struct state *state, const char *name, PyObject *reader)
+{
+    return PyObject_CallMethod(state->stock_stream_reader, name, "O", reader);
+}
+
 static ReaderObject *
 reader_of(const AwaitableObject *self)
 {
@@ -568,21 +585,26 @@ new_read(struct state *state, PyObject *reader, int kind)
     return self;
 }
 
-static PyObject *
-new_sized_read(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *names, int kind)
+static int
+take_size(PyObject *const *args, Py_ssize_t n, PyObject *names, int kind, Py_ssize_t *size)
 {
     static const char *const parameters[] = {"n", NULL};
     PyObject *given = NULL;
-    Py_ssize_t size = -1;
-    AwaitableObject *self;
 
     if (iora__take_args(kinds[kind].qualname, parameters, kind == READEXACTLY, args + 1, n - 1,
                         names, &given) < 0)
-        return NULL;
-    if (given != NULL && (size = PyNumber_AsSsize_t(given, PyExc_OverflowError)) == -1 &&
-        PyErr_Occurred())
-        return NULL;
-    if ((self = new_read(state, args[0], kind)) != NULL)
+        return -1;
+    if (given != NULL)
+        *size = PyNumber_AsSsize_t(given, PyExc_OverflowError);
+    return *size == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+static PyObject *
+new_sized_read(struct state *state, PyObject *reader, int kind, Py_ssize_t size)
+{
+    AwaitableObject *const self = new_read(state, reader, kind);
+
+    if (self != NULL)
         self->number = size;
     return (PyObject *)self;
 }
@@ -590,23 +612,37 @@ new_sized_read(struct state *state, PyObject *const *args, Py_ssize_t n, PyObjec
 static PyObject *
 reader_read(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return new_sized_read(state, args, n, names, READ);
+    Py_ssize_t size = -1;
+    int plain = 1;
+
+    if (take_size(args, n, names, READ, &size) < 0 ||
+        (size < 0 && (plain = is_plain_reader(args[0], state)) < 0))
+        return NULL;
+    return plain ? new_sized_read(state, args[0], READ, size)
+                 : call_stock(state, "read", args[0]);
 }
 
 static PyObject *
 reader_readexactly(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return new_sized_read(state, args, n, names, READEXACTLY);
+    Py_ssize_t size = -1;
+
+    return take_size(args, n, names, READEXACTLY, &size) < 0
+               ? NULL
+               : new_sized_read(state, args[0], READEXACTLY, size);
 }
 
 static PyObject *
 reader_readline(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
     static const char *const none[] = {NULL};
+    int plain;
 
-    if (iora__take_args("StreamReader.readline", none, 0, args + 1, n - 1, names, NULL) < 0)
+    if (iora__take_args("StreamReader.readline", none, 0, args + 1, n - 1, names, NULL) < 0 ||
+        (plain = is_plain_reader(args[0], state)) < 0)
         return NULL;
-    return (PyObject *)new_read(state, args[0], READLINE);
+    return plain ? (PyObject *)new_read(state, args[0], READLINE)
+                 : call_stock(state, "readline", args[0]);
 }
 
 static PyObject *
@@ -666,7 +702,7 @@ writer_write(WriterObject *writer, PyObject *data)
 static int
 has_reader_failed(WriterObject *writer)
 {
-    PyObject *exception;
+    PyObject *exception, *plain;
 
     if (writer->reader == Py_None)
         return 0;
@@ -674,7 +710,11 @@ has_reader_failed(WriterObject *writer)
         raise_missing((PyObject *)writer, "_reader");
         return -1;
     }
-    exception = PyObject_TypeCheck(writer->reader, writer->state->stream_reader_type)
+    plain = iora__sync_public_class(&writer->state->public_stream_reader, "iora._streams",
+                                    "StreamReader");
+    if (plain == NULL)
+        return -1;
+    exception = (PyObject *)Py_TYPE(writer->reader) == plain
                     ? Py_XNewRef(((ReaderObject *)writer->reader)->exception)
                     : PyObject_CallMethod(writer->reader, "exception", NULL);
     if (is_none(exception)) {

@@ -133,6 +133,17 @@ timeout_reschedule(Timeout *timeout, PyObject *when)
 
 /* ---- entering -------------------------------------------------------------------------------------------- */
 
+/* A class of somebody else's may have a reschedule() of its own. */
+static int
+start_by_method(Timeout *timeout)
+{
+    PyObject *const result =
+        PyObject_CallMethod((PyObject *)timeout, "reschedule", "O", timeout->when);
+
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
 static int
 enter_in(Timeout *timeout, PyObject *loop)
 {
@@ -150,7 +161,9 @@ enter_in(Timeout *timeout, PyObject *loop)
     timeout->phase = ENTERED;
     if ((timeout->cancelling = iora__task_cancelling(state, task)) < 0)
         return -1;
-    return start_timer(timeout, loop);
+    return (PyObject *)Py_TYPE(timeout) == state->asyncio.timeout_class
+               ? start_timer(timeout, loop)
+               : start_by_method(timeout);
 }
 
 static int

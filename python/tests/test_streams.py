@@ -414,6 +414,66 @@ def test_a_reader_that_has_lost_its_loop_cannot_wait():
     both(scenario)
 
 
+def test_reads_go_by_the_methods_that_they_are_made_of():
+    async def scenario(module, trace):
+        class Reader(module.StreamReader):
+            async def readuntil(self, separator=b"\n"):
+                trace.append(("readuntil", separator))
+                return (await super().readuntil(separator)).upper()
+
+            async def read(self, n=-1):
+                trace.append(("read", n))
+                return (await super().read(n)).upper()
+
+        reader = Reader(limit=10)
+        for data in b"one\n", b"half", b"":
+            reader.feed_data(data)
+        await attempt(trace, reader.readline())
+        reader.feed_data(b"x" * 20 + b"\n")
+        await attempt(trace, reader.readline())
+        reader.feed_data(b"x" * 20)
+        await attempt(trace, reader.readline())
+        reader.feed_data(b"line\nrest" + b"y" * 20)
+        reader.feed_eof()
+        async for line in reader:
+            trace.append(line)
+            break
+        await attempt(trace, reader.read())
+
+    both(scenario)
+
+
+def test_a_reader_class_that_is_changed_after_use_is_seen(run, monkeypatch):
+    async def patched(self, separator=b"\n"):
+        return b"patched"
+
+    async def main():
+        reader = fed(iora, b"one\ntwo\n")
+        assert await reader.readline() == b"one\n"
+        monkeypatch.setattr(iora.StreamReader, "readuntil", patched)
+        assert await reader.readline() == b"patched"
+        monkeypatch.undo()
+        assert await reader.readline() == b"two\n"
+
+    run(main())
+
+
+def test_drain_asks_a_reader_that_has_its_own_exception():
+    async def scenario(module, trace):
+        class Reader(module.StreamReader):
+            def exception(self):
+                return ValueError("its own")
+
+        loop = asyncio.get_running_loop()
+        transport = unittest.mock.Mock()
+        reader = Reader(loop=loop)
+        writer = module.StreamWriter(transport, module.StreamReaderProtocol(reader, loop=loop), reader, loop)
+        transport.is_closing.return_value = True
+        await attempt(trace, writer.drain())
+
+    both(scenario)
+
+
 def test_streams_are_asyncios_after_install():
     iora.install()
     try:
