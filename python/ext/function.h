@@ -33,4 +33,8 @@ int iora__take_args(const char *function, const char *const *parameters, Py_ssiz
 int iora__take_init_args(const char *function, const char *const *parameters, Py_ssize_t n_required,
                          PyObject *args, PyObject *keywords, PyObject **out);
 
+/* A number as a size: of a float what is whole in it. What is too large, or not a number, is as large as can be. -1 with
+ * an exception for what is no number. */
+int iora__take_size(PyObject *given, Py_ssize_t *out);
+
 #endif

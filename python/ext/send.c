@@ -464,8 +464,11 @@ iora__transport_writelines(TransportObject *transport, PyObject *given)
     if (list == NULL)
         return NULL;
     for (Py_ssize_t i = 0; i < n; i++) {
-        if (check_data(PySequence_Fast_GET_ITEM(list, i)) < 0)
+        if (!PyObject_CheckBuffer(PySequence_Fast_GET_ITEM(list, i))) {
+            PyErr_Format(PyExc_TypeError, "item %zd: expected a bytes-like object, %.200s found", i,
+                         Py_TYPE(PySequence_Fast_GET_ITEM(list, i))->tp_name);
             goto done;
+        }
     }
     if (check_eof(transport) < 0)
         goto done;

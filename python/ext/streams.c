@@ -198,6 +198,24 @@ set_buffer(ReaderObject *reader, PyObject *buffer, void *unused)
     return 0;
 }
 
+static PyObject *
+get_limit(ReaderObject *reader, void *unused)
+{
+    (void)unused;
+    return PyLong_FromSsize_t(reader->limit);
+}
+
+/* Any number, of which what is compared with it sees as much as Py_ssize_t can hold. */
+static int
+set_limit(ReaderObject *reader, PyObject *limit, void *unused)
+{
+    (void)unused;
+    if (limit != NULL)
+        return iora__take_size(limit, &reader->limit);
+    PyErr_SetString(PyExc_TypeError, "_limit cannot be deleted");
+    return -1;
+}
+
 /* ---- who feeds it --------------------------------------------------------------------------------------- */
 
 static int
@@ -441,7 +459,8 @@ read_all(AwaitableObject *self, PyObject **out)
         PyObject *block;
         int rc;
 
-        if (give(reader, size < reader->limit ? size : reader->limit, &block) == IORA__RAISE)
+        if (give(reader, size < reader->limit || reader->limit <= 0 ? size : reader->limit, &block) ==
+            IORA__RAISE)
             return IORA__RAISE;
         rc = PyList_Append(self->refs[BLOCKS], block);
         Py_DECREF(block);
@@ -595,7 +614,7 @@ take_size(PyObject *const *args, Py_ssize_t n, PyObject *names, int kind, Py_ssi
                         names, &given) < 0)
         return -1;
     if (given != NULL)
-        *size = PyNumber_AsSsize_t(given, PyExc_OverflowError);
+        *size = PyNumber_AsSsize_t(given, NULL); /* too large is as large as can be */
     return *size == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
@@ -1012,7 +1031,6 @@ static PyMemberDef reader_members[] = {
     {"_waiter", T_OBJECT, offsetof(ReaderObject, waiter), 0, NULL},
     {"_exception", T_OBJECT_EX, offsetof(ReaderObject, exception), 0, NULL},
     {"_transport", T_OBJECT, offsetof(ReaderObject, transport), 0, NULL},
-    {"_limit", T_PYSSIZET, offsetof(ReaderObject, limit), 0, NULL},
     {"_eof", T_BOOL, offsetof(ReaderObject, eof), 0, NULL},
     {"_paused", T_BOOL, offsetof(ReaderObject, paused), 0, NULL},
     {0},
@@ -1020,6 +1038,7 @@ static PyMemberDef reader_members[] = {
 
 static PyGetSetDef reader_getset[] = {
     {"_buffer", (getter)get_buffer, (setter)set_buffer, NULL, NULL},
+    {"_limit", (getter)get_limit, (setter)set_limit, NULL, NULL},
     {0},
 };
 

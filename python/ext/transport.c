@@ -34,6 +34,7 @@
 #include "ext/transport.h"
 
 #include "ext/compat.h"
+#include "ext/function.h"
 #include "ext/state.h"
 #include "ext/streams.h"
 #include "ext/table.h"
@@ -716,9 +717,7 @@ transport_get_write_buffer_limits(TransportObject *transport, PyObject *unused)
 static int
 as_limit(PyObject *given, Py_ssize_t *limit)
 {
-    if (given != Py_None)
-        *limit = PyNumber_AsSsize_t(given, NULL); /* too large is as large as can be */
-    return *limit == -1 && PyErr_Occurred() ? -1 : 0;
+    return given != Py_None ? iora__take_size(given, limit) : 0;
 }
 
 static PyObject *

@@ -1,6 +1,7 @@
 """Streams: the same scenarios with asyncio's on its loop and with ours, and how ours keep their bytes."""
 
 import asyncio
+import fractions
 import gc
 import socket
 import unittest.mock
@@ -412,6 +413,62 @@ def test_a_reader_that_has_lost_its_loop_cannot_wait():
             return "AttributeError"
 
     both(scenario)
+
+
+@pytest.mark.parametrize("limit", [1.25, 7.4, 8.0, float("inf"), float("nan"), 1 << 70, (1 << 63) - 1, True,
+                                   0.5, fractions.Fraction(17, 2), None, "8", -1.5, float("-inf")])
+def test_a_limit_may_be_any_number(limit):
+    async def scenario(module, trace):
+        transport = unittest.mock.Mock()
+        try:
+            reader = fed(module, limit=limit)
+        except (TypeError, ValueError) as exc:
+            trace.append(type(exc))
+            return
+        reader.set_transport(transport)
+        for data in b"ab\n", b"defghijkl\n", b"defghij\nk":
+            reader.feed_data(data)
+            trace.append((transport.pause_reading.call_count, reader._paused))
+            await attempt(trace, reader.readline())
+        reader.feed_eof()
+        await attempt(trace, reader.read(3))
+        await attempt(trace, reader.readuntil(b"j"))
+        if limit == 1 << 70:
+            await attempt(trace, reader.read())
+
+    both(scenario)
+
+
+def test_a_read_may_ask_for_any_number():
+    async def scenario(module, trace):
+        for n in 1 << 70, -1 << 70, (1 << 63) - 1:
+            reader = fed(module, b"some")
+            reader.feed_eof()
+            await attempt(trace, reader.read(n))
+            try:
+                await fed(module, b"some").readexactly(min(n, -1))
+            except ValueError as exc:
+                trace.append(str(exc))
+        reader = fed(module, b"some")
+        reader.feed_eof()
+        with pytest.raises(asyncio.IncompleteReadError) as caught:
+            await reader.readexactly(1 << 70)
+        trace.append(caught.value.partial)
+
+    both(scenario)
+
+
+def test_a_limit_of_nothing_ends_a_read_of_all(run):
+    async def main():
+        for limit in 0, 0.5, -1:
+            reader = fed(iora, b"some")
+            reader.feed_eof()
+            reader._limit = limit
+            assert await reader.read() == b"some"
+        with pytest.raises(TypeError):
+            del reader._limit
+
+    run(main())
 
 
 def test_reads_go_by_the_methods_that_they_are_made_of():

@@ -1,10 +1,12 @@
 """Transports and servers: the same scenarios on asyncio's loop and on ours, and what only ours has to bear."""
 
+import array
 import asyncio
 import contextvars
 import errno
 import gc
 import logging
+import mmap
 import os
 import resource
 import socket
@@ -272,6 +274,39 @@ def test_what_an_exception_handler_raises_says_what_it_was_told_of(caplog):
         await settle()
         exc = caplog.records[-1].exc_info[1]
         trace.append((repr(exc), repr(exc.__context__)))
+
+    both(scenario)
+
+
+def test_water_marks_may_be_any_numbers():
+    async def scenario(trace):
+        transport, peer = await connect(Plain([]))
+        with peer:
+            for marks in ({"high": 1.5}, {"high": 9.9, "low": 1.1}, {"low": 2.5}, {"high": float("inf"), "low": 1},
+                          {"high": 1 << 70}, {"high": 1, "low": 2.5}, {"high": -0.5}, {"high": "x"}, {"high": []}):
+                try:
+                    transport.set_write_buffer_limits(**marks)
+                except (TypeError, ValueError) as exc:
+                    trace.append(type(exc))
+                else:
+                    trace.append("set")
+            transport.abort()
+
+    both(scenario)
+
+
+def test_lines_may_be_any_buffers():
+    async def scenario(trace):
+        transport, peer = await connect(Plain([]))
+        with peer:
+            transport.writelines([b"<", array.array("B", b"one"), array.array("H", [0x3041]), bytearray(b"two"),
+                                  memoryview(b"four"), mmap.mmap(-1, 2)])
+            await settle()
+            trace.append(peer.recv(100))
+            for wrong in [5], ["text"], [b"", None], 5, [[1, 2]]:
+                with pytest.raises(TypeError):
+                    transport.writelines(wrong)
+            transport.abort()
 
     both(scenario)
 
