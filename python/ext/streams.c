@@ -24,6 +24,7 @@
 #include "ext/running.h"
 #include "ext/state.h"
 #include "ext/sync.h"
+#include "ext/table.h"
 #include "ext/transport.h"
 
 #include <stdbool.h>
@@ -279,9 +280,11 @@ feed(ReaderObject *reader, PyObject *data)
 }
 
 static PyObject *
-reader_feed_data(ReaderObject *reader, PyObject *data)
+reader_feed_data(ReaderObject *reader, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return feed(reader, data) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *const data = iora__only_arg("feed_data", "data", args, n, names);
+
+    return data == NULL || feed(reader, data) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
@@ -700,10 +703,13 @@ plain_transport(const WriterObject *writer)
 }
 
 static PyObject *
-writer_write(WriterObject *writer, PyObject *data)
+writer_write(WriterObject *writer, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
+    PyObject *const data = iora__only_arg("write", "data", args, n, names);
     PyObject *result;
 
+    if (data == NULL)
+        return NULL;
     if (writer->transport == NULL) {
         raise_missing((PyObject *)writer, "_transport");
         return NULL;
@@ -846,9 +852,11 @@ iora__stream_feed(PyObject *self, PyObject *data)
 }
 
 static PyObject *
-protocol_data_received(PyObject *protocol, PyObject *data)
+protocol_data_received(PyObject *protocol, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return iora__stream_feed(protocol, data) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *const data = iora__only_arg("data_received", "data", args, n, names);
+
+    return data == NULL || iora__stream_feed(protocol, data) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 int
@@ -862,7 +870,7 @@ iora__stream_is_plain(struct state *state, PyObject *protocol)
     if ((method = PyObject_GetAttr(protocol, state->str_data_received)) == NULL)
         return -1;
     is = PyCFunction_Check(method) &&
-         PyCFunction_GET_FUNCTION(method) == (PyCFunction)protocol_data_received &&
+         PyCFunction_GET_FUNCTION(method) == (PyCFunction)(void (*)(void))protocol_data_received &&
          PyCFunction_GET_SELF(method) == protocol;
     Py_DECREF(method);
     return is;
@@ -1043,8 +1051,8 @@ static PyGetSetDef reader_getset[] = {
 };
 
 static PyMethodDef reader_methods[] = {
-    {"feed_data", (PyCFunction)reader_feed_data, METH_O,
-     PyDoc_STR("feed_data($self, data)\n--\n\nGive bytes to who reads.")},
+    METHOD("feed_data", reader_feed_data, METH_FASTCALL | METH_KEYWORDS,
+           "feed_data($self, data)\n--\n\nGive bytes to who reads."),
     {"feed_eof", (PyCFunction)reader_feed_eof, METH_NOARGS,
      PyDoc_STR("feed_eof($self)\n--\n\nNothing more will come.")},
     {"at_eof", (PyCFunction)reader_at_eof, METH_NOARGS,
@@ -1089,8 +1097,8 @@ static PyMemberDef writer_members[] = {
 };
 
 static PyMethodDef writer_methods[] = {
-    {"write", (PyCFunction)writer_write, METH_O,
-     PyDoc_STR("write($self, data)\n--\n\nSend bytes; await drain() not to have too many queued.")},
+    METHOD("write", writer_write, METH_FASTCALL | METH_KEYWORDS,
+           "write($self, data)\n--\n\nSend bytes; await drain() not to have too many queued."),
     {0},
 };
 
@@ -1130,8 +1138,8 @@ static PyGetSetDef protocol_getset[] = {
 };
 
 static PyMethodDef protocol_methods[] = {
-    {"data_received", (PyCFunction)protocol_data_received, METH_O,
-     PyDoc_STR("data_received($self, data)\n--\n\n")},
+    METHOD("data_received", protocol_data_received, METH_FASTCALL | METH_KEYWORDS,
+           "data_received($self, data)\n--\n\n"),
     {0},
 };
 

@@ -536,20 +536,15 @@ static PyObject *
 transport_get_extra_info(TransportObject *transport, PyObject *const *args, Py_ssize_t n,
                          PyObject *names)
 {
-    PyObject *fallback = n > 1 ? args[1] : Py_None, *value;
+    static const char *const parameters[] = {"name", "default", NULL};
+    PyObject *given[] = {NULL, Py_None}, *value;
 
-    if (n < 1 || n > 2 || (names != NULL && PyTuple_GET_SIZE(names) > 2 - n) ||
-        (names != NULL && PyTuple_GET_SIZE(names) == 1 &&
-         PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "default") != 0)) {
-        PyErr_SetString(PyExc_TypeError, "get_extra_info() takes a name and a default");
+    if (iora__take_args("get_extra_info", parameters, 1, args, n, names, given) < 0)
         return NULL;
-    }
-    if (names != NULL && PyTuple_GET_SIZE(names) == 1)
-        fallback = args[n];
-    value = find_extra(transport, args[0]);
+    value = find_extra(transport, given[0]);
     if (value == NULL && PyErr_Occurred())
         return NULL;
-    return Py_NewRef(value != NULL ? value : fallback);
+    return Py_NewRef(value != NULL ? value : given[1]);
 }
 
 static PyObject *
@@ -674,6 +669,23 @@ transport_can_write_eof(PyObject *self, PyObject *unused)
     Py_RETURN_TRUE;
 }
 
+static PyObject *
+transport_write(TransportObject *transport, PyObject *const *args, Py_ssize_t n, PyObject *names)
+{
+    PyObject *const data = iora__only_arg("write", "data", args, n, names);
+
+    return data != NULL ? iora__transport_write(transport, data) : NULL;
+}
+
+static PyObject *
+transport_writelines(TransportObject *transport, PyObject *const *args, Py_ssize_t n,
+                     PyObject *names)
+{
+    PyObject *const list = iora__only_arg("writelines", "list_of_data", args, n, names);
+
+    return list != NULL ? iora__transport_writelines(transport, list) : NULL;
+}
+
 static int
 set_protocol(TransportObject *transport, PyObject *protocol)
 {
@@ -694,9 +706,12 @@ set_protocol(TransportObject *transport, PyObject *protocol)
 }
 
 static PyObject *
-transport_set_protocol(TransportObject *transport, PyObject *protocol)
+transport_set_protocol(TransportObject *transport, PyObject *const *args, Py_ssize_t n,
+                       PyObject *names)
 {
-    return set_protocol(transport, protocol) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *const protocol = iora__only_arg("set_protocol", "protocol", args, n, names);
+
+    return protocol == NULL || set_protocol(transport, protocol) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
@@ -1071,11 +1086,11 @@ static PyMemberDef transport_members[] = {
 };
 
 static PyMethodDef transport_methods[] = {
-    METHOD("write", iora__transport_write, METH_O,
-           "write($self, data, /)\n--\n\nSend bytes, when the running callback returns or as soon "
+    METHOD("write", transport_write, METH_FASTCALL | METH_KEYWORDS,
+           "write($self, data)\n--\n\nSend bytes, when the running callback returns or as soon "
            "as may be."),
-    METHOD("writelines", iora__transport_writelines, METH_O,
-           "writelines($self, list_of_data, /)\n--\n\nSend several pieces."),
+    METHOD("writelines", transport_writelines, METH_FASTCALL | METH_KEYWORDS,
+           "writelines($self, list_of_data)\n--\n\nSend several pieces."),
     METHOD("write_eof", iora__transport_write_eof, METH_NOARGS,
            "write_eof($self, /)\n--\n\nEnd the sending side, after what was written."),
     METHOD("can_write_eof", transport_can_write_eof, METH_NOARGS,
@@ -1089,8 +1104,8 @@ static PyMethodDef transport_methods[] = {
            "pause_reading($self, /)\n--\n\nReceive nothing for now."),
     METHOD("resume_reading", transport_resume_reading, METH_NOARGS,
            "resume_reading($self, /)\n--\n\nReceive again."),
-    METHOD("set_protocol", transport_set_protocol, METH_O,
-           "set_protocol($self, protocol, /)\n--\n\nHave another protocol from now on."),
+    METHOD("set_protocol", transport_set_protocol, METH_FASTCALL | METH_KEYWORDS,
+           "set_protocol($self, protocol)\n--\n\nHave another protocol from now on."),
     METHOD("get_protocol", transport_get_protocol, METH_NOARGS, "get_protocol($self, /)\n--\n\n"),
     METHOD("get_extra_info", transport_get_extra_info, METH_FASTCALL | METH_KEYWORDS,
            "get_extra_info($self, name, default=None)\n--\n\n"),

@@ -471,6 +471,43 @@ def test_a_limit_of_nothing_ends_a_read_of_all(run):
     run(main())
 
 
+def test_arguments_may_be_given_by_name():
+    async def scenario(module, trace):
+        loop = asyncio.get_running_loop()
+        a, b = socket.socketpair()
+        reader = module.StreamReader(loop=loop)
+        protocol = module.StreamReaderProtocol(stream_reader=reader, loop=loop)
+        transport, _ = await loop.create_connection(lambda: protocol, sock=a)
+        writer = module.StreamWriter(transport=transport, protocol=protocol, reader=reader, loop=loop)
+        with b:
+            trace.append(reader.feed_data(data=b"fed "))
+            trace.append(protocol.data_received(data=b"received"))
+            trace.append(await reader.readexactly(n=12))
+            trace.append(writer.write(data=b"one "))
+            trace.append(writer.writelines(data=[b"two "]))
+            trace.append(transport.write(data=b"three "))
+            trace.append(transport.writelines(list_of_data=[b"four"]))
+            await asyncio.sleep(0.01)
+            trace.append(b.recv(100))
+            trace.append(transport.set_protocol(protocol=protocol))
+            trace.append(transport.get_extra_info(name="nothing", default=1))
+            trace.append(transport.get_extra_info("nothing", default=2))
+            trace.append(transport.get_extra_info(default=3, name="nothing"))
+            trace.append(transport.get_extra_info(name="nothing"))
+            async with module.timeout(1) as timeout:
+                trace.append(timeout.reschedule(when=None))
+            for method in (reader.feed_data, protocol.data_received, writer.write, transport.write,
+                           transport.writelines, transport.set_protocol, transport.get_extra_info,
+                           timeout.reschedule):
+                for args, names in ((), {}), ((), {"nothing": 1}), ((1, 2, 3), {}), ((1,), {"data": 1, "when": 1}):
+                    with pytest.raises(TypeError):
+                        method(*args, **names)
+            transport.abort()
+            await asyncio.sleep(0.01)
+
+    both(scenario)
+
+
 def test_reads_go_by_the_methods_that_they_are_made_of():
     async def scenario(module, trace):
         class Reader(module.StreamReader):
