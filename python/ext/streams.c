@@ -320,12 +320,25 @@ reader_maybe_resume_transport(ReaderObject *reader, PyObject *unused)
 
 enum { READER, SEPARATOR, BLOCKS }; /* what an awaitable refers to */
 
+/* Whether it is of the class that users see, and of no subclass; -1. */
+static int
+is_exactly_ours(PyObject *reader, struct state *state)
+{
+    const PyObject *const class =
+        iora__sync_public_class(&state->public_stream_reader, "iora._streams", "StreamReader");
+
+    return class == NULL ? -1 : (PyObject *)Py_TYPE(reader) == class;
+}
+
 /* Whether no subclass has put another in the place of a method that readline() and read(-1) are made of; -1. */
 static int
 is_plain_reader(PyObject *reader, struct state *state)
 {
     static const char *const names[] = {"read", "readuntil", NULL};
+    const int is = is_exactly_ours(reader, state);
 
+    if (is != 0)
+        return is;
     return iora__class_is_plain(Py_TYPE(reader), &state->plain_reader, state->stream_reader_type,
                                 names);
 }
@@ -459,11 +472,11 @@ read_all(AwaitableObject *self, PyObject **out)
 
     while (size_of(reader) > 0) {
         const Py_ssize_t size = size_of(reader);
+        const bool is_last = size < reader->limit || reader->limit <= 0;
         PyObject *block;
         int rc;
 
-        if (give(reader, size < reader->limit || reader->limit <= 0 ? size : reader->limit, &block) ==
-            IORA__RAISE)
+        if (give(reader, is_last ? size : reader->limit, &block) == IORA__RAISE)
             return IORA__RAISE;
         rc = PyList_Append(self->refs[BLOCKS], block);
         Py_DECREF(block);
@@ -727,7 +740,8 @@ writer_write(WriterObject *writer, PyObject *const *args, Py_ssize_t n, PyObject
 static int
 has_reader_failed(WriterObject *writer)
 {
-    PyObject *exception, *plain;
+    PyObject *exception;
+    int is_ours;
 
     if (writer->reader == Py_None)
         return 0;
@@ -735,13 +749,10 @@ has_reader_failed(WriterObject *writer)
         raise_missing((PyObject *)writer, "_reader");
         return -1;
     }
-    plain = iora__sync_public_class(&writer->state->public_stream_reader, "iora._streams",
-                                    "StreamReader");
-    if (plain == NULL)
+    if ((is_ours = is_exactly_ours(writer->reader, writer->state)) < 0)
         return -1;
-    exception = (PyObject *)Py_TYPE(writer->reader) == plain
-                    ? Py_XNewRef(((ReaderObject *)writer->reader)->exception)
-                    : PyObject_CallMethod(writer->reader, "exception", NULL);
+    exception = is_ours ? Py_XNewRef(((ReaderObject *)writer->reader)->exception)
+                        : PyObject_CallMethod(writer->reader, "exception", NULL);
     if (is_none(exception)) {
         Py_XDECREF(exception);
         return PyErr_Occurred() ? -1 : 0;
@@ -835,12 +846,13 @@ iora__stream_feed(PyObject *self, PyObject *data)
     ProtocolObject *const protocol = (ProtocolObject *)self;
     struct state *const state = protocol->state;
     PyObject *reader, *result;
-    int rc;
+    int rc, is_ours;
 
     if (is_none(protocol->reader) || (reader = iora__weakly_referenced(protocol->reader)) == NULL)
         return 0;
-    if ((PyObject *)Py_TYPE(reader) ==
-        iora__sync_public_class(&state->public_stream_reader, "iora._streams", "StreamReader")) {
+    if ((is_ours = is_exactly_ours(reader, state)) < 0) {
+        rc = -1;
+    } else if (is_ours) {
         rc = feed((ReaderObject *)reader, data);
     } else {
         result = PyObject_CallMethodOneArg(reader, state->str_feed_data, data);
