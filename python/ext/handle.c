@@ -20,6 +20,7 @@
 #include "ext/compat.h"
 #include "ext/loop.h"
 #include "ext/state.h"
+#include "ext/transport.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -321,6 +322,7 @@ iora__handle_run(HandleObject *handle)
     handle->flags |= IORA__RUNNING;
     if (PyContext_Enter(handle->context) == 0) {
         result = call(handle);
+        iora__loop_callback_returned(handle->loop);
         if (PyContext_Exit(handle->context) < 0)
             Py_CLEAR(result);
     }

@@ -630,9 +630,14 @@ transport_pause_reading(TransportObject *transport, PyObject *unused)
 static PyObject *
 transport_resume_reading(TransportObject *transport, PyObject *unused)
 {
+    PyObject *context;
+
     (void)unused;
     if (transport->is_closing || !transport->is_paused)
         Py_RETURN_NONE;
+    if ((context = PyContext_CopyCurrent()) == NULL)
+        return NULL;
+    Py_SETREF(transport->context, context);
     transport->is_paused = false;
     iora__transport_start_reading(transport);
     (void)iora__transport_say(transport, "%r resumes reading");
@@ -994,6 +999,7 @@ transport_traverse(TransportObject *transport, visitproc visit, void *arg)
     Py_VISIT(transport->loop);
     Py_VISIT(transport->protocol);
     Py_VISIT(transport->context);
+    Py_VISIT(transport->send_context);
     Py_VISIT(transport->sock);
     Py_VISIT(transport->server);
     Py_VISIT(transport->dict);
@@ -1054,6 +1060,7 @@ transport_dealloc(TransportObject *transport)
     iora__transport_drop_pieces(transport);
     Py_CLEAR(transport->sock);
     Py_CLEAR(transport->context);
+    Py_CLEAR(transport->send_context);
     Py_CLEAR(transport->loop);
     type->tp_free((PyObject *)transport);
     Py_DECREF(type);

@@ -544,6 +544,65 @@ def test_contexts_are_those_of_who_began():
     both(scenario)
 
 
+def test_flow_is_told_in_the_context_of_who_writes_and_reads():
+    variable = contextvars.ContextVar("variable", default="none")
+
+    async def within(name, function):
+        async def do():
+            variable.set(name)
+            return await function()
+        return await asyncio.create_task(do())
+
+    async def scenario(trace):
+        loop = asyncio.get_running_loop()
+
+        def note(event):
+            return lambda *_: trace.append((event, variable.get()))
+
+        async def write():
+            for _ in range(20):
+                transport.write(b"x" * 1000)
+            await asyncio.sleep(0.01)
+
+        async def close():
+            transport.write(b"x" * BIG)
+            transport.close()
+
+        async def pause_and_resume():
+            transport.pause_reading()
+            transport.resume_reading()
+
+        async def receive(size):
+            while size > 0:
+                size -= len(await loop.sock_recv(peer, size))
+            await settle()
+
+        events = {event: note(event) for event in ("data", "pause", "resume", "eof", "lost")}
+        variable.set("made")
+        for how in write, close:
+            protocol = Plain([], **events)
+            transport, peer = await connect(protocol)
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            transport.set_write_buffer_limits(8000, 0)
+            variable.set("later")
+            with peer:
+                peer.send(b"1")
+                await settle()
+                await within("reader", pause_and_resume)
+                peer.send(b"2")
+                await settle()
+                await within("writer", how)
+                if how is write:
+                    await receive(20 * 1000)
+                    await within("another", how)
+                    await receive(20 * 1000)
+                else:
+                    await receive(BIG)
+            await protocol.lost
+
+    both(scenario)
+
+
 def test_addresses_are_those_of_the_socket_module(tmp_path):
     async def scenario(trace):
         loop = asyncio.get_running_loop()
