@@ -299,7 +299,8 @@ def test_lines_may_be_any_buffers():
     async def scenario(trace):
         transport, peer = await connect(Plain([]))
         with peer:
-            transport.writelines([b"<", array.array("B", b"one"), bytearray(b"two"), memoryview(b"four"), mmap.mmap(-1, 2)])
+            transport.writelines([b"<", array.array("B", b"one"), bytearray(b"two"), memoryview(b"four"),
+                                  mmap.mmap(-1, 2)])
             await settle()
             trace.append(peer.recv(100))
             for wrong in [5], ["text"], [b"", None], 5, [[1, 2]]:
