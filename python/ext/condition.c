@@ -279,8 +279,21 @@ condition_notify(ConditionObject *self, PyObject *args, PyObject *keywords)
 static PyObject *
 condition_notify_all(ConditionObject *self, PyObject *unused)
 {
+    static const char *const names[] = {"notify", NULL};
+    struct state *const state = self->sync.state;
+    const int plain =
+        iora__sync_is_plain(&self->sync, &state->plain_condition, state->condition_type, names);
+    PyObject *result;
+
     (void)unused;
-    return notify_checked(self, PY_SSIZE_T_MAX);
+    if (plain != 0)
+        return plain < 0 ? NULL : notify_checked(self, PY_SSIZE_T_MAX);
+    result = PyObject_CallMethod((PyObject *)self, "notify", "n",
+                                 iora__waiters_count(&self->sync.waiters));
+    if (result == NULL)
+        return NULL;
+    Py_DECREF(result);
+    Py_RETURN_NONE;
 }
 
 /* ---- async with ------------------------------------------------------------------------------------------ */

@@ -12,6 +12,7 @@
 
 #include "ext/state.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <structmember.h>
 
@@ -142,6 +143,24 @@ iora__take_init_args(const char *function, const char *const *parameters, Py_ssi
             return -1;
     }
     return check_given(function, parameters, n_required, out);
+}
+
+int
+iora__take_size(PyObject *given, Py_ssize_t *out)
+{
+    double number;
+
+    if (PyIndex_Check(given)) {
+        *out = PyNumber_AsSsize_t(given, NULL);
+        return *out == -1 && PyErr_Occurred() ? -1 : 0;
+    }
+    if ((number = floor(PyFloat_AsDouble(given))) == -1 && PyErr_Occurred())
+        return -1;
+    if (number < (double)PY_SSIZE_T_MIN)
+        *out = PY_SSIZE_T_MIN;
+    else
+        *out = number < (double)PY_SSIZE_T_MAX ? (Py_ssize_t)number : PY_SSIZE_T_MAX;
+    return 0;
 }
 
 /* ---- making and ending ------------------------------------------------------------------------------- */

@@ -29,8 +29,25 @@ int iora__function_add_to_type(PyTypeObject *type, struct state *state,
 int iora__take_args(const char *function, const char *const *parameters, Py_ssize_t n_required,
                     PyObject *const *args, Py_ssize_t n, PyObject *names, PyObject **out);
 
-/* The same for the arguments of __init__. */
+/* The only argument of what takes one, given by position or by this name: borrowed. NULL with TypeError. */
+static inline PyObject *
+iora__only_arg(const char *function, const char *name, PyObject *const *args, Py_ssize_t n,
+               PyObject *names)
+{
+    const char *const parameters[] = {name, NULL};
+    PyObject *given = NULL;
+
+    if (n == 1 && names == NULL)
+        return args[0];
+    return iora__take_args(function, parameters, 1, args, n, names, &given) < 0 ? NULL : given;
+}
+
+/* The same as iora__take_args() for the arguments of __init__. */
 int iora__take_init_args(const char *function, const char *const *parameters, Py_ssize_t n_required,
                          PyObject *args, PyObject *keywords, PyObject **out);
+
+/* A number as a size: of a float what is whole in it. What is too large, or not a number, is as large as can be. -1 with
+ * an exception for what is no number. */
+int iora__take_size(PyObject *given, Py_ssize_t *out);
 
 #endif

@@ -20,6 +20,7 @@
 #include "ext/compat.h"
 #include "ext/loop.h"
 #include "ext/state.h"
+#include "ext/transport.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -254,6 +255,24 @@ describe_callback(HandleObject *handle)
     return text;
 }
 
+/* What is handled is kept by who runs, a coroutine for one; where it has none, what is seen is that of who runs it. */
+PyObject *
+iora__loop_tell_handler(LoopObject *loop, PyObject *exception, PyObject *details)
+{
+    PyObject *const before = PyErr_GetHandledException();
+    PyObject *below, *result;
+
+    PyErr_SetHandledException(NULL);
+    below = PyErr_GetHandledException();
+    PyErr_SetHandledException(exception);
+    result = PyObject_CallMethodOneArg((PyObject *)loop, loop->state->str_call_exception_handler,
+                                       details);
+    PyErr_SetHandledException(before != below ? before : NULL);
+    Py_XDECREF(below);
+    Py_XDECREF(before);
+    return result;
+}
+
 int
 iora__handle_report(HandleObject *handle)
 {
@@ -274,8 +293,7 @@ iora__handle_report(HandleObject *handle)
         PyDict_SetItemString(details, "source_traceback", handle->source_traceback) < 0)
         Py_CLEAR(details);
     if (details != NULL)
-        result = PyObject_CallMethodOneArg(
-            (PyObject *)handle->loop, handle->loop->state->str_call_exception_handler, details);
+        result = iora__loop_tell_handler(handle->loop, exception, details);
     Py_XDECREF(callback);
     Py_XDECREF(message);
     Py_XDECREF(details);
@@ -304,6 +322,7 @@ iora__handle_run(HandleObject *handle)
     handle->flags |= IORA__RUNNING;
     if (PyContext_Enter(handle->context) == 0) {
         result = call(handle);
+        iora__loop_callback_returned(handle->loop);
         if (PyContext_Exit(handle->context) < 0)
             Py_CLEAR(result);
     }

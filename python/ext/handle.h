@@ -55,6 +55,10 @@ TimerObject *iora__timer_new(struct LoopObject *loop, double when, PyObject *cal
  * loop, which is then set. */
 int iora__handle_run(HandleObject *handle);
 
+/* Call the loop's call_exception_handler(details) as asyncio does, while the exception is being handled: sys.exc_info()
+ * in the handler, and the context of what that raises. */
+PyObject *iora__loop_tell_handler(struct LoopObject *loop, PyObject *exception, PyObject *details);
+
 /* Give the exception that is set, its callback's, to the loop's handler; returns as iora__handle_run(). */
 int iora__handle_report(HandleObject *handle);
 

@@ -81,8 +81,7 @@ report_failed(ListenerObject *listener, PyObject *protocol)
                       "exception", exception);
     if (details != NULL &&
         (protocol == NULL || PyDict_SetItemString(details, "protocol", protocol) == 0))
-        result = PyObject_CallMethodOneArg((PyObject *)loop,
-                                           loop->state->str_call_exception_handler, details);
+        result = iora__loop_tell_handler(loop, exception, details);
     if (result == NULL)
         iora__loop_keep_exception(loop);
     Py_XDECREF(result);

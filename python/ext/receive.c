@@ -28,15 +28,18 @@ enum { DIRECT_SIZE = 256 * 1024, LENT_SIZE = 64 * 1024, FULL_READS = 2 };
 PyObject *
 iora__transport_call(TransportObject *transport, PyObject *name, PyObject *arg)
 {
-    PyObject *const protocol = Py_NewRef(transport->protocol); /* it may be exchanged meanwhile */
+    PyObject *const protocol = Py_NewRef(transport->protocol); /* both may be exchanged meanwhile */
+    PyObject *const context = Py_NewRef(transport->context);
     PyObject *const args[] = {protocol, arg};
     PyObject *result = NULL;
 
-    if (PyContext_Enter(transport->context) == 0) {
+    if (PyContext_Enter(context) == 0) {
         result = PyObject_VectorcallMethod(name, args, arg != NULL ? 2 : 1, NULL);
-        if (PyContext_Exit(transport->context) < 0)
+        iora__loop_callback_returned(transport->loop);
+        if (PyContext_Exit(context) < 0)
             Py_CLEAR(result);
     }
+    Py_DECREF(context);
     Py_DECREF(protocol);
     return result;
 }

@@ -123,8 +123,6 @@ run_slice(iora_loop *core, LoopObject *loop)
         iora__loop_count_callback(core);
         if (run_next(loop) < 0)
             return;
-        if (!iora__list_is_empty(&loop->unsent) && loop->write_policy != IORA__WRITE_PER_TURN)
-            iora__loop_flush(loop);
     }
 }
 

@@ -4,7 +4,8 @@
  * it returns: protocols and frameworks write a header, then a body, and both leave in one packet by one call. The
  * rule in full:
  *
- *     the callback returns        what it wrote is sent, in the order in which transports were first written to
+ *     the callback returns        what it wrote is sent, in the order in which transports were first written to,
+ *                                 and in its context: pause_writing(), and later resume_writing(), are called there
  *     GATHER_SIZE is queued,      sent now; only what the kernel does not take counts against the high-water
  *       or more than `high`         mark. So pause_writing() means what it means to asyncio
  *     a large piece comes first   sent now, out of the caller's memory; only what is left over is copied
@@ -228,6 +229,14 @@ send_several(TransportObject *transport)
     return send_now(transport, &op);
 }
 
+/* Who wrote it is asked for his context, in which resume_writing() will be called. */
+static void
+note_context(TransportObject *transport)
+{
+    if (transport->send_context == NULL && (transport->send_context = PyContext_CopyCurrent()) == NULL)
+        PyErr_Clear(); /* then it is that of who made it */
+}
+
 /* The kernel has no room: it sends the first piece when it has. */
 static void
 wait_for_room(TransportObject *transport)
@@ -243,6 +252,7 @@ wait_for_room(TransportObject *transport)
     if (rc == IORA__OP_PENDING) {
         transport->is_sending = true;
         Py_INCREF(transport);
+        note_context(transport);
         return;
     }
     if (rc == IORA__OP_DONE && (rc = transport->send._res) >= 0) {
@@ -260,7 +270,7 @@ finish(TransportObject *transport)
     use_few(transport);
     if (transport->is_closing) {
         if (transport->conn_lost == 0 &&
-            iora__transport_lose(transport, Py_None, transport->context) < 0)
+            iora__transport_lose(transport, Py_None, NULL) < 0)
             PyErr_WriteUnraisable((PyObject *)transport);
     } else if (transport->has_eof) {
         (void)iora__sockets_of(transport->loop)
@@ -292,27 +302,43 @@ iora__transport_flush(TransportObject *transport)
 }
 
 static void
-sent(struct iora__op *op)
+go_on(TransportObject *transport, int res)
 {
-    TransportObject *const transport = iora__container_of(op, TransportObject, send);
-    LoopObject *const loop = transport->loop;
-
-    iora__loop_take_gil(loop);
-    transport->is_sending = false; /* its reference is dropped below */
     if (transport->conn_lost > 0) {
         iora__transport_drop_pieces(transport);
-    } else if (op->_res < 0) {
-        fail(transport, op->_res);
+    } else if (res < 0) {
+        fail(transport, res);
     } else {
-        advance(transport, (size_t)op->_res);
+        advance(transport, (size_t)res);
         if (transport->count > 0)
             iora__transport_flush(transport);
         else
             finish(transport);
         check_low(transport);
     }
-    if (loop->write_policy == IORA__WRITE_PER_CALLBACK)
-        iora__loop_flush(loop);
+    if (transport->loop->write_policy == IORA__WRITE_PER_CALLBACK)
+        iora__loop_flush(transport->loop);
+}
+
+static void
+sent(struct iora__op *op)
+{
+    TransportObject *const transport = iora__container_of(op, TransportObject, send);
+    PyObject *context;
+    bool is_within;
+
+    iora__loop_take_gil(transport->loop);
+    context = Py_NewRef(transport->send_context != NULL ? transport->send_context
+                                                        : transport->context);
+    transport->is_sending = false; /* its reference is dropped below */
+    if (!(is_within = PyContext_Enter(context) == 0))
+        PyErr_Clear();
+    go_on(transport, op->_res);
+    if (is_within)
+        (void)PyContext_Exit(context);
+    if (!transport->is_sending)
+        Py_CLEAR(transport->send_context);
+    Py_DECREF(context);
     Py_DECREF(transport);
 }
 
@@ -336,6 +362,16 @@ iora__loop_flush(LoopObject *loop)
     }
     while ((link = iora__list_pop(&again)) != NULL)
         iora__list_push_tail(&loop->unsent, link);
+}
+
+void
+iora__loop_flush_within(LoopObject *loop)
+{
+    PyObject *const raised = PyErr_Occurred() ? iora__take_exception() : NULL;
+
+    iora__loop_flush(loop);
+    if (raised != NULL)
+        iora__raise_exception(raised);
 }
 
 static bool
@@ -464,8 +500,11 @@ iora__transport_writelines(TransportObject *transport, PyObject *given)
     if (list == NULL)
         return NULL;
     for (Py_ssize_t i = 0; i < n; i++) {
-        if (check_data(PySequence_Fast_GET_ITEM(list, i)) < 0)
+        if (!PyObject_CheckBuffer(PySequence_Fast_GET_ITEM(list, i))) {
+            PyErr_Format(PyExc_TypeError, "item %zd: expected a bytes-like object, %.200s found", i,
+                         Py_TYPE(PySequence_Fast_GET_ITEM(list, i))->tp_name);
             goto done;
+        }
     }
     if (check_eof(transport) < 0)
         goto done;

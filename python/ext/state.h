@@ -56,7 +56,8 @@ struct state {
     PyTypeObject *event_type, *lock_type, *condition_type, *semaphore_type; /* the files of these names */
     PyTypeObject *queue_type, *queue_types[3];
     PyObject *public_event, *public_lock, *public_condition, *queue_shut_down; /* once needed */
-    struct plain_class plain_lock, plain_semaphore, plain_queues[3];           /* sync.c */
+    struct plain_class plain_lock, plain_condition, plain_semaphore, plain_queues[3]; /* sync.c */
+    struct plain_class plain_reader;                                                  /* streams.c */
     struct asyncio asyncio;                                                    /* asyncio.c */
     bool is_gone; /* the module is being torn down: nothing is kept any more */
 

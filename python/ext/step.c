@@ -23,6 +23,7 @@
 
 #include "ext/compat.h"
 #include "ext/table.h"
+#include "ext/transport.h"
 
 #include <string.h>
 
@@ -82,6 +83,7 @@ iora__step_run(LoopObject *loop, PyObject *context)
     loop->batch -= PARTS - 1;
     if (PyContext_Enter(context) == 0) {
         result = call(loop->state, callback, argument);
+        iora__loop_callback_returned(loop);
         if (PyContext_Exit(context) < 0)
             Py_CLEAR(result);
     }

@@ -24,6 +24,7 @@
 #include "ext/running.h"
 #include "ext/state.h"
 #include "ext/sync.h"
+#include "ext/table.h"
 #include "ext/transport.h"
 
 #include <stdbool.h>
@@ -71,10 +72,18 @@ is_none(const PyObject *object)
     return object == NULL || object == Py_None;
 }
 
+/* What __init__ should have set is not there. */
+static void
+raise_missing(PyObject *self, const char *name)
+{
+    PyErr_Format(PyExc_AttributeError, "'%.200s' object has no attribute '%s'",
+                 Py_TYPE(self)->tp_name, name);
+}
+
 static int
 call(PyObject *object, const char *name)
 {
-    PyObject *const result = PyObject_CallMethod(object, name, NULL);
+    PyObject *const result = PyObject_CallMethod(is_none(object) ? Py_None : object, name, NULL);
 
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
@@ -190,6 +199,24 @@ set_buffer(ReaderObject *reader, PyObject *buffer, void *unused)
     return 0;
 }
 
+static PyObject *
+get_limit(ReaderObject *reader, void *unused)
+{
+    (void)unused;
+    return PyLong_FromSsize_t(reader->limit);
+}
+
+/* Any number, of which what is compared with it sees as much as Py_ssize_t can hold. */
+static int
+set_limit(ReaderObject *reader, PyObject *limit, void *unused)
+{
+    (void)unused;
+    if (limit != NULL)
+        return iora__take_size(limit, &reader->limit);
+    PyErr_SetString(PyExc_TypeError, "_limit cannot be deleted");
+    return -1;
+}
+
 /* ---- who feeds it --------------------------------------------------------------------------------------- */
 
 static int
@@ -253,9 +280,11 @@ feed(ReaderObject *reader, PyObject *data)
 }
 
 static PyObject *
-reader_feed_data(ReaderObject *reader, PyObject *data)
+reader_feed_data(ReaderObject *reader, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return feed(reader, data) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *const data = iora__only_arg("feed_data", "data", args, n, names);
+
+    return data == NULL || feed(reader, data) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
@@ -291,16 +320,50 @@ reader_maybe_resume_transport(ReaderObject *reader, PyObject *unused)
 
 enum { READER, SEPARATOR, BLOCKS }; /* what an awaitable refers to */
 
+/* Whether it is of the class that users see, and of no subclass; -1. */
+static int
+is_exactly_ours(PyObject *reader, struct state *state)
+{
+    const PyObject *const class =
+        iora__sync_public_class(&state->public_stream_reader, "iora._streams", "StreamReader");
+
+    return class == NULL ? -1 : (PyObject *)Py_TYPE(reader) == class;
+}
+
+/* Whether no subclass has put another in the place of a method that readline() and read(-1) are made of; -1. */
+static int
+is_plain_reader(PyObject *reader, struct state *state)
+{
+    static const char *const names[] = {"read", "readuntil", NULL};
+    const int is = is_exactly_ours(reader, state);
+
+    if (is != 0)
+        return is;
+    return iora__class_is_plain(Py_TYPE(reader), &state->plain_reader, state->stream_reader_type,
+                                names);
+}
+
+/* asyncio's own method, which calls what the subclass has. */
+static PyObject *
+call_stock(const struct state *state, const char *name, PyObject *reader)
+{
+    return PyObject_CallMethod(state->stock_stream_reader, name, "O", reader);
+}
+
 static ReaderObject *
 reader_of(const AwaitableObject *self)
 {
     return (ReaderObject *)self->refs[READER];
 }
 
+/* It was given an exception, or has never been initialized. */
 static enum iora__outcome
-raise_kept(const ReaderObject *reader)
+raise_kept(ReaderObject *reader)
 {
-    PyErr_SetObject((PyObject *)Py_TYPE(reader->exception), reader->exception);
+    if (reader->exception == NULL)
+        raise_missing((PyObject *)reader, "_exception");
+    else
+        PyErr_SetObject((PyObject *)Py_TYPE(reader->exception), reader->exception);
     return IORA__RAISE;
 }
 
@@ -325,6 +388,10 @@ wait_for_data(AwaitableObject *self, PyObject **out)
         reader->paused = 0;
         if (call(reader->transport, "resume_reading") < 0)
             return IORA__RAISE;
+    }
+    if (reader->loop == NULL) {
+        raise_missing((PyObject *)reader, "_loop");
+        return IORA__RAISE;
     }
     if ((waiter = iora__create_future(reader->state, reader->loop)) == NULL)
         return IORA__RAISE;
@@ -384,7 +451,7 @@ step_of_readexactly(AwaitableObject *self, PyObject *value, PyObject **out)
         PyErr_SetString(PyExc_ValueError, "readexactly size can not be less than zero");
         return IORA__RAISE;
     }
-    if (self->phase == 0 && value != NULL && !is_none(reader->exception))
+    if (self->phase == 0 && value != NULL && reader->exception != Py_None)
         return raise_kept(reader);
     if (go_on(self, value) == IORA__RAISE)
         return IORA__RAISE;
@@ -405,17 +472,18 @@ read_all(AwaitableObject *self, PyObject **out)
 
     while (size_of(reader) > 0) {
         const Py_ssize_t size = size_of(reader);
+        const bool is_last = size < reader->limit || reader->limit <= 0;
         PyObject *block;
         int rc;
 
-        if (give(reader, size < reader->limit ? size : reader->limit, &block) == IORA__RAISE)
+        if (give(reader, is_last ? size : reader->limit, &block) == IORA__RAISE)
             return IORA__RAISE;
         rc = PyList_Append(self->refs[BLOCKS], block);
         Py_DECREF(block);
         if (rc < 0)
             return IORA__RAISE;
     }
-    if (!is_none(reader->exception))
+    if (reader->exception != Py_None)
         return raise_kept(reader);
     if (!reader->eof)
         return wait_for_data(self, out);
@@ -433,7 +501,7 @@ step_of_read(AwaitableObject *self, PyObject *value, PyObject **out)
     const bool is_first = self->phase == 0;
     const Py_ssize_t size = size_of(reader), n = self->number;
 
-    if (is_first && value != NULL && !is_none(reader->exception))
+    if (is_first && value != NULL && reader->exception != Py_None)
         return raise_kept(reader);
     if (go_on(self, value) == IORA__RAISE)
         return IORA__RAISE;
@@ -490,7 +558,7 @@ step_of_readuntil(AwaitableObject *self, PyObject *value, PyObject **out)
         PyErr_SetString(PyExc_ValueError, "Separator should be at least one-byte string");
         return IORA__RAISE;
     }
-    if (self->phase == 0 && value != NULL && !is_none(reader->exception))
+    if (self->phase == 0 && value != NULL && reader->exception != Py_None)
         return raise_kept(reader);
     if (go_on(self, value) == IORA__RAISE)
         return IORA__RAISE;
@@ -523,7 +591,7 @@ step_of_readline(AwaitableObject *self, PyObject *value, PyObject **out)
     ReaderObject *const reader = reader_of(self);
     Py_ssize_t end;
 
-    if (self->phase == 0 && value != NULL && !is_none(reader->exception))
+    if (self->phase == 0 && value != NULL && reader->exception != Py_None)
         return raise_kept(reader);
     if (go_on(self, value) == IORA__RAISE)
         return IORA__RAISE;
@@ -552,21 +620,26 @@ new_read(struct state *state, PyObject *reader, int kind)
     return self;
 }
 
-static PyObject *
-new_sized_read(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *names, int kind)
+static int
+take_size(PyObject *const *args, Py_ssize_t n, PyObject *names, int kind, Py_ssize_t *size)
 {
     static const char *const parameters[] = {"n", NULL};
     PyObject *given = NULL;
-    Py_ssize_t size = -1;
-    AwaitableObject *self;
 
     if (iora__take_args(kinds[kind].qualname, parameters, kind == READEXACTLY, args + 1, n - 1,
                         names, &given) < 0)
-        return NULL;
-    if (given != NULL && (size = PyNumber_AsSsize_t(given, PyExc_OverflowError)) == -1 &&
-        PyErr_Occurred())
-        return NULL;
-    if ((self = new_read(state, args[0], kind)) != NULL)
+        return -1;
+    if (given != NULL)
+        *size = PyNumber_AsSsize_t(given, NULL); /* too large is as large as can be */
+    return *size == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+static PyObject *
+new_sized_read(struct state *state, PyObject *reader, int kind, Py_ssize_t size)
+{
+    AwaitableObject *const self = new_read(state, reader, kind);
+
+    if (self != NULL)
         self->number = size;
     return (PyObject *)self;
 }
@@ -574,23 +647,37 @@ new_sized_read(struct state *state, PyObject *const *args, Py_ssize_t n, PyObjec
 static PyObject *
 reader_read(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return new_sized_read(state, args, n, names, READ);
+    Py_ssize_t size = -1;
+    int plain = 1;
+
+    if (take_size(args, n, names, READ, &size) < 0 ||
+        (size < 0 && (plain = is_plain_reader(args[0], state)) < 0))
+        return NULL;
+    return plain ? new_sized_read(state, args[0], READ, size)
+                 : call_stock(state, "read", args[0]);
 }
 
 static PyObject *
 reader_readexactly(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return new_sized_read(state, args, n, names, READEXACTLY);
+    Py_ssize_t size = -1;
+
+    return take_size(args, n, names, READEXACTLY, &size) < 0
+               ? NULL
+               : new_sized_read(state, args[0], READEXACTLY, size);
 }
 
 static PyObject *
 reader_readline(struct state *state, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
     static const char *const none[] = {NULL};
+    int plain;
 
-    if (iora__take_args("StreamReader.readline", none, 0, args + 1, n - 1, names, NULL) < 0)
+    if (iora__take_args("StreamReader.readline", none, 0, args + 1, n - 1, names, NULL) < 0 ||
+        (plain = is_plain_reader(args[0], state)) < 0)
         return NULL;
-    return (PyObject *)new_read(state, args[0], READLINE);
+    return plain ? (PyObject *)new_read(state, args[0], READLINE)
+                 : call_stock(state, "readline", args[0]);
 }
 
 static PyObject *
@@ -629,12 +716,15 @@ plain_transport(const WriterObject *writer)
 }
 
 static PyObject *
-writer_write(WriterObject *writer, PyObject *data)
+writer_write(WriterObject *writer, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
+    PyObject *const data = iora__only_arg("write", "data", args, n, names);
     PyObject *result;
 
+    if (data == NULL)
+        return NULL;
     if (writer->transport == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "_transport");
+        raise_missing((PyObject *)writer, "_transport");
         return NULL;
     }
     if (plain_transport(writer) != NULL)
@@ -648,14 +738,19 @@ writer_write(WriterObject *writer, PyObject *data)
 
 /* 1 if the reader was given an exception, which is set then. */
 static int
-has_reader_failed(const WriterObject *writer)
+has_reader_failed(WriterObject *writer)
 {
     PyObject *exception;
-    const bool is_ours = !is_none(writer->reader) &&
-                         PyObject_TypeCheck(writer->reader, writer->state->stream_reader_type);
+    int is_ours;
 
-    if (is_none(writer->reader))
+    if (writer->reader == Py_None)
         return 0;
+    if (writer->reader == NULL) {
+        raise_missing((PyObject *)writer, "_reader");
+        return -1;
+    }
+    if ((is_ours = is_exactly_ours(writer->reader, writer->state)) < 0)
+        return -1;
     exception = is_ours ? Py_XNewRef(((ReaderObject *)writer->reader)->exception)
                         : PyObject_CallMethod(writer->reader, "exception", NULL);
     if (is_none(exception)) {
@@ -668,11 +763,15 @@ has_reader_failed(const WriterObject *writer)
 }
 
 static int
-is_transport_closing(const WriterObject *writer)
+is_transport_closing(WriterObject *writer)
 {
     PyObject *answer;
     int is;
 
+    if (writer->transport == NULL) {
+        raise_missing((PyObject *)writer, "_transport");
+        return -1;
+    }
     if (plain_transport(writer) != NULL)
         return plain_transport(writer)->is_closing;
     answer = PyObject_CallMethodNoArgs(writer->transport, writer->state->str_is_closing);
@@ -687,7 +786,8 @@ may_go_on(const WriterObject *writer)
 {
     const ProtocolObject *const protocol = (ProtocolObject *)writer->protocol;
 
-    return PyObject_TypeCheck(writer->protocol, writer->state->stream_protocol_type) &&
+    return protocol != NULL &&
+           PyObject_TypeCheck(writer->protocol, writer->state->stream_protocol_type) &&
            !protocol->paused && !protocol->connection_lost;
 }
 
@@ -711,6 +811,10 @@ step_of_drain(AwaitableObject *self, PyObject *value, PyObject **out)
     }
     if (self->phase != HELPED && !may_go_on(writer)) {
         self->phase = HELPED;
+        if (writer->protocol == NULL) {
+            raise_missing((PyObject *)writer, "_protocol");
+            return IORA__RAISE;
+        }
         *out = PyObject_CallMethod(writer->protocol, "_drain_helper", NULL);
         return *out == NULL ? IORA__RAISE : IORA__AWAIT;
     }
@@ -742,12 +846,13 @@ iora__stream_feed(PyObject *self, PyObject *data)
     ProtocolObject *const protocol = (ProtocolObject *)self;
     struct state *const state = protocol->state;
     PyObject *reader, *result;
-    int rc;
+    int rc, is_ours;
 
     if (is_none(protocol->reader) || (reader = iora__weakly_referenced(protocol->reader)) == NULL)
         return 0;
-    if ((PyObject *)Py_TYPE(reader) ==
-        iora__sync_public_class(&state->public_stream_reader, "iora._streams", "StreamReader")) {
+    if ((is_ours = is_exactly_ours(reader, state)) < 0) {
+        rc = -1;
+    } else if (is_ours) {
         rc = feed((ReaderObject *)reader, data);
     } else {
         result = PyObject_CallMethodOneArg(reader, state->str_feed_data, data);
@@ -759,9 +864,11 @@ iora__stream_feed(PyObject *self, PyObject *data)
 }
 
 static PyObject *
-protocol_data_received(PyObject *protocol, PyObject *data)
+protocol_data_received(PyObject *protocol, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return iora__stream_feed(protocol, data) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *const data = iora__only_arg("data_received", "data", args, n, names);
+
+    return data == NULL || iora__stream_feed(protocol, data) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 int
@@ -775,7 +882,7 @@ iora__stream_is_plain(struct state *state, PyObject *protocol)
     if ((method = PyObject_GetAttr(protocol, state->str_data_received)) == NULL)
         return -1;
     is = PyCFunction_Check(method) &&
-         PyCFunction_GET_FUNCTION(method) == (PyCFunction)protocol_data_received &&
+         PyCFunction_GET_FUNCTION(method) == (PyCFunction)(void (*)(void))protocol_data_received &&
          PyCFunction_GET_SELF(method) == protocol;
     Py_DECREF(method);
     return is;
@@ -940,11 +1047,10 @@ protocol_dealloc(ProtocolObject *protocol)
 }
 
 static PyMemberDef reader_members[] = {
-    {"_loop", T_OBJECT, offsetof(ReaderObject, loop), 0, NULL},
+    {"_loop", T_OBJECT_EX, offsetof(ReaderObject, loop), 0, NULL},
     {"_waiter", T_OBJECT, offsetof(ReaderObject, waiter), 0, NULL},
-    {"_exception", T_OBJECT, offsetof(ReaderObject, exception), 0, NULL},
+    {"_exception", T_OBJECT_EX, offsetof(ReaderObject, exception), 0, NULL},
     {"_transport", T_OBJECT, offsetof(ReaderObject, transport), 0, NULL},
-    {"_limit", T_PYSSIZET, offsetof(ReaderObject, limit), 0, NULL},
     {"_eof", T_BOOL, offsetof(ReaderObject, eof), 0, NULL},
     {"_paused", T_BOOL, offsetof(ReaderObject, paused), 0, NULL},
     {0},
@@ -952,12 +1058,13 @@ static PyMemberDef reader_members[] = {
 
 static PyGetSetDef reader_getset[] = {
     {"_buffer", (getter)get_buffer, (setter)set_buffer, NULL, NULL},
+    {"_limit", (getter)get_limit, (setter)set_limit, NULL, NULL},
     {0},
 };
 
 static PyMethodDef reader_methods[] = {
-    {"feed_data", (PyCFunction)reader_feed_data, METH_O,
-     PyDoc_STR("feed_data($self, data)\n--\n\nGive bytes to who reads.")},
+    METHOD("feed_data", reader_feed_data, METH_FASTCALL | METH_KEYWORDS,
+           "feed_data($self, data)\n--\n\nGive bytes to who reads."),
     {"feed_eof", (PyCFunction)reader_feed_eof, METH_NOARGS,
      PyDoc_STR("feed_eof($self)\n--\n\nNothing more will come.")},
     {"at_eof", (PyCFunction)reader_at_eof, METH_NOARGS,
@@ -994,16 +1101,16 @@ static PyType_Spec reader_spec = {
 };
 
 static PyMemberDef writer_members[] = {
-    {"_transport", T_OBJECT, offsetof(WriterObject, transport), 0, NULL},
-    {"_protocol", T_OBJECT, offsetof(WriterObject, protocol), 0, NULL},
-    {"_reader", T_OBJECT, offsetof(WriterObject, reader), 0, NULL},
-    {"_loop", T_OBJECT, offsetof(WriterObject, loop), 0, NULL},
+    {"_transport", T_OBJECT_EX, offsetof(WriterObject, transport), 0, NULL},
+    {"_protocol", T_OBJECT_EX, offsetof(WriterObject, protocol), 0, NULL},
+    {"_reader", T_OBJECT_EX, offsetof(WriterObject, reader), 0, NULL},
+    {"_loop", T_OBJECT_EX, offsetof(WriterObject, loop), 0, NULL},
     {0},
 };
 
 static PyMethodDef writer_methods[] = {
-    {"write", (PyCFunction)writer_write, METH_O,
-     PyDoc_STR("write($self, data)\n--\n\nSend bytes; await drain() not to have too many queued.")},
+    METHOD("write", writer_write, METH_FASTCALL | METH_KEYWORDS,
+           "write($self, data)\n--\n\nSend bytes; await drain() not to have too many queued."),
     {0},
 };
 
@@ -1043,8 +1150,8 @@ static PyGetSetDef protocol_getset[] = {
 };
 
 static PyMethodDef protocol_methods[] = {
-    {"data_received", (PyCFunction)protocol_data_received, METH_O,
-     PyDoc_STR("data_received($self, data)\n--\n\n")},
+    METHOD("data_received", protocol_data_received, METH_FASTCALL | METH_KEYWORDS,
+           "data_received($self, data)\n--\n\n"),
     {0},
 };
 

@@ -108,16 +108,19 @@ find_out(PyTypeObject *class, struct plain_class *known, PyTypeObject *type,
 }
 
 int
-iora__sync_is_plain(SyncObject *self, struct plain_class *known, PyTypeObject *type,
-                    const char *const *names)
+iora__class_is_plain(PyTypeObject *class, struct plain_class *known, PyTypeObject *type,
+                     const char *const *names)
 {
-    PyTypeObject *const class = Py_TYPE(self);
-
-    if (self->is_shadowed)
-        return 0;
     if (known->version == class->tp_version_tag && known->version != 0)
         return known->is_plain;
     return find_out(class, known, type, names);
+}
+
+int
+iora__sync_is_plain(SyncObject *self, struct plain_class *known, PyTypeObject *type,
+                    const char *const *names)
+{
+    return self->is_shadowed ? 0 : iora__class_is_plain(Py_TYPE(self), known, type, names);
 }
 
 PyObject *

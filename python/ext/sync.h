@@ -36,8 +36,11 @@ void iora__sync_dealloc(PyObject *self);
 /* tp_setattro of all of them. */
 int iora__sync_setattro(PyObject *self, PyObject *name, PyObject *value);
 
-/* Whether the object's class, and the object itself, have the methods of these names (a list that ends with NULL)
- * from `type`, so that they need not be called. -1 with an exception. */
+/* Whether the class has the methods of these names (a list that ends with NULL) from `type`, so that they need not be
+ * called. -1 with an exception. */
+int iora__class_is_plain(PyTypeObject *class, struct plain_class *known, PyTypeObject *type,
+                         const char *const *names);
+/* The same of the object's class and of the object itself. */
 int iora__sync_is_plain(SyncObject *self, struct plain_class *known, PyTypeObject *type,
                         const char *const *names);
 

@@ -108,11 +108,14 @@ start_timer(Timeout *timeout, PyObject *loop)
 }
 
 static PyObject *
-timeout_reschedule(Timeout *timeout, PyObject *when)
+timeout_reschedule(Timeout *timeout, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
+    PyObject *const when = iora__only_arg("reschedule", "when", args, n, names);
     PyObject *loop;
     int rc;
 
+    if (when == NULL)
+        return NULL;
     if (timeout->phase == CREATED) {
         PyErr_SetString(PyExc_RuntimeError, "Timeout has not been entered");
         return NULL;
@@ -133,6 +136,17 @@ timeout_reschedule(Timeout *timeout, PyObject *when)
 
 /* ---- entering -------------------------------------------------------------------------------------------- */
 
+/* A class of somebody else's may have a reschedule() of its own. */
+static int
+start_by_method(Timeout *timeout)
+{
+    PyObject *const result =
+        PyObject_CallMethod((PyObject *)timeout, "reschedule", "O", timeout->when);
+
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
 static int
 enter_in(Timeout *timeout, PyObject *loop)
 {
@@ -150,7 +164,9 @@ enter_in(Timeout *timeout, PyObject *loop)
     timeout->phase = ENTERED;
     if ((timeout->cancelling = iora__task_cancelling(state, task)) < 0)
         return -1;
-    return start_timer(timeout, loop);
+    return (PyObject *)Py_TYPE(timeout) == state->asyncio.timeout_class
+               ? start_timer(timeout, loop)
+               : start_by_method(timeout);
 }
 
 static int
@@ -412,8 +428,8 @@ static PyMemberDef timeout_members[] = {
 static PyMethodDef timeout_methods[] = {
     METHOD("when", timeout_when, METH_NOARGS,
            "when($self, /)\n--\n\nThe deadline by the loop's clock, or None."),
-    METHOD("reschedule", timeout_reschedule, METH_O,
-           "reschedule($self, when, /)\n--\n\nHave another deadline."),
+    METHOD("reschedule", timeout_reschedule, METH_FASTCALL | METH_KEYWORDS,
+           "reschedule($self, when)\n--\n\nHave another deadline."),
     METHOD("expired", timeout_expired, METH_NOARGS,
            "expired($self, /)\n--\n\nWhether the time has been up within the block."),
     METHOD("__aenter__", timeout_aenter, METH_NOARGS, "__aenter__($self, /)\n--\n\n"),
@@ -486,23 +502,10 @@ timeout_in(struct state *state, PyObject *delay)
     return when != NULL ? (PyObject *)make(state, when) : NULL;
 }
 
-/* The one argument of either, by position or by name. */
-static PyObject *
-only_arg(const char *function, const char *name, PyObject *const *args, Py_ssize_t n,
-         PyObject *names)
-{
-    const char *const parameters[] = {name, NULL};
-    PyObject *given = NULL;
-
-    if (n == 1 && names == NULL)
-        return args[0];
-    return iora__take_args(function, parameters, 1, args, n, names, &given) < 0 ? NULL : given;
-}
-
 static PyObject *
 timeout_call(PyObject *module, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    PyObject *const delay = only_arg("timeout", "delay", args, n, names);
+    PyObject *const delay = iora__only_arg("timeout", "delay", args, n, names);
 
     return delay != NULL ? timeout_in(PyModule_GetState(module), delay) : NULL;
 }
@@ -510,7 +513,7 @@ timeout_call(PyObject *module, PyObject *const *args, Py_ssize_t n, PyObject *na
 static PyObject *
 timeout_at_call(PyObject *module, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    PyObject *const when = only_arg("timeout_at", "when", args, n, names);
+    PyObject *const when = iora__only_arg("timeout_at", "when", args, n, names);
 
     return when != NULL ? (PyObject *)make(PyModule_GetState(module), Py_NewRef(when)) : NULL;
 }

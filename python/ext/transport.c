@@ -34,6 +34,7 @@
 #include "ext/transport.h"
 
 #include "ext/compat.h"
+#include "ext/function.h"
 #include "ext/state.h"
 #include "ext/streams.h"
 #include "ext/table.h"
@@ -70,11 +71,8 @@ iora__transport_report(TransportObject *transport, const char *message, PyObject
     PyObject *const details = Py_BuildValue(
         "{s:s,s:O,s:O,s:O}", "message", message, "exception", exception, "transport", transport,
         "protocol", transport->protocol != NULL ? transport->protocol : Py_None);
-    PyObject *const result = details == NULL
-                                 ? NULL
-                                 : PyObject_CallMethodOneArg(
-                                       (PyObject *)transport->loop,
-                                       transport->loop->state->str_call_exception_handler, details);
+    PyObject *const result =
+        details != NULL ? iora__loop_tell_handler(transport->loop, exception, details) : NULL;
 
     Py_XDECREF(details);
     if (result == NULL)
@@ -538,20 +536,15 @@ static PyObject *
 transport_get_extra_info(TransportObject *transport, PyObject *const *args, Py_ssize_t n,
                          PyObject *names)
 {
-    PyObject *fallback = n > 1 ? args[1] : Py_None, *value;
+    static const char *const parameters[] = {"name", "default", NULL};
+    PyObject *given[] = {NULL, Py_None}, *value;
 
-    if (n < 1 || n > 2 || (names != NULL && PyTuple_GET_SIZE(names) > 2 - n) ||
-        (names != NULL && PyTuple_GET_SIZE(names) == 1 &&
-         PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "default") != 0)) {
-        PyErr_SetString(PyExc_TypeError, "get_extra_info() takes a name and a default");
+    if (iora__take_args("get_extra_info", parameters, 1, args, n, names, given) < 0)
         return NULL;
-    }
-    if (names != NULL && PyTuple_GET_SIZE(names) == 1)
-        fallback = args[n];
-    value = find_extra(transport, args[0]);
+    value = find_extra(transport, given[0]);
     if (value == NULL && PyErr_Occurred())
         return NULL;
-    return Py_NewRef(value != NULL ? value : fallback);
+    return Py_NewRef(value != NULL ? value : given[1]);
 }
 
 static PyObject *
@@ -637,9 +630,14 @@ transport_pause_reading(TransportObject *transport, PyObject *unused)
 static PyObject *
 transport_resume_reading(TransportObject *transport, PyObject *unused)
 {
+    PyObject *context;
+
     (void)unused;
     if (transport->is_closing || !transport->is_paused)
         Py_RETURN_NONE;
+    if ((context = PyContext_CopyCurrent()) == NULL)
+        return NULL;
+    Py_SETREF(transport->context, context);
     transport->is_paused = false;
     iora__transport_start_reading(transport);
     (void)iora__transport_say(transport, "%r resumes reading");
@@ -676,6 +674,23 @@ transport_can_write_eof(PyObject *self, PyObject *unused)
     Py_RETURN_TRUE;
 }
 
+static PyObject *
+transport_write(TransportObject *transport, PyObject *const *args, Py_ssize_t n, PyObject *names)
+{
+    PyObject *const data = iora__only_arg("write", "data", args, n, names);
+
+    return data != NULL ? iora__transport_write(transport, data) : NULL;
+}
+
+static PyObject *
+transport_writelines(TransportObject *transport, PyObject *const *args, Py_ssize_t n,
+                     PyObject *names)
+{
+    PyObject *const list = iora__only_arg("writelines", "list_of_data", args, n, names);
+
+    return list != NULL ? iora__transport_writelines(transport, list) : NULL;
+}
+
 static int
 set_protocol(TransportObject *transport, PyObject *protocol)
 {
@@ -696,9 +711,12 @@ set_protocol(TransportObject *transport, PyObject *protocol)
 }
 
 static PyObject *
-transport_set_protocol(TransportObject *transport, PyObject *protocol)
+transport_set_protocol(TransportObject *transport, PyObject *const *args, Py_ssize_t n,
+                       PyObject *names)
 {
-    return set_protocol(transport, protocol) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *const protocol = iora__only_arg("set_protocol", "protocol", args, n, names);
+
+    return protocol == NULL || set_protocol(transport, protocol) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
@@ -719,9 +737,7 @@ transport_get_write_buffer_limits(TransportObject *transport, PyObject *unused)
 static int
 as_limit(PyObject *given, Py_ssize_t *limit)
 {
-    if (given != Py_None)
-        *limit = PyNumber_AsSsize_t(given, NULL); /* too large is as large as can be */
-    return *limit == -1 && PyErr_Occurred() ? -1 : 0;
+    return given != Py_None ? iora__take_size(given, limit) : 0;
 }
 
 static PyObject *
@@ -983,6 +999,7 @@ transport_traverse(TransportObject *transport, visitproc visit, void *arg)
     Py_VISIT(transport->loop);
     Py_VISIT(transport->protocol);
     Py_VISIT(transport->context);
+    Py_VISIT(transport->send_context);
     Py_VISIT(transport->sock);
     Py_VISIT(transport->server);
     Py_VISIT(transport->dict);
@@ -1043,6 +1060,7 @@ transport_dealloc(TransportObject *transport)
     iora__transport_drop_pieces(transport);
     Py_CLEAR(transport->sock);
     Py_CLEAR(transport->context);
+    Py_CLEAR(transport->send_context);
     Py_CLEAR(transport->loop);
     type->tp_free((PyObject *)transport);
     Py_DECREF(type);
@@ -1075,11 +1093,11 @@ static PyMemberDef transport_members[] = {
 };
 
 static PyMethodDef transport_methods[] = {
-    METHOD("write", iora__transport_write, METH_O,
-           "write($self, data, /)\n--\n\nSend bytes, when the running callback returns or as soon "
+    METHOD("write", transport_write, METH_FASTCALL | METH_KEYWORDS,
+           "write($self, data)\n--\n\nSend bytes, when the running callback returns or as soon "
            "as may be."),
-    METHOD("writelines", iora__transport_writelines, METH_O,
-           "writelines($self, list_of_data, /)\n--\n\nSend several pieces."),
+    METHOD("writelines", transport_writelines, METH_FASTCALL | METH_KEYWORDS,
+           "writelines($self, list_of_data)\n--\n\nSend several pieces."),
     METHOD("write_eof", iora__transport_write_eof, METH_NOARGS,
            "write_eof($self, /)\n--\n\nEnd the sending side, after what was written."),
     METHOD("can_write_eof", transport_can_write_eof, METH_NOARGS,
@@ -1093,8 +1111,8 @@ static PyMethodDef transport_methods[] = {
            "pause_reading($self, /)\n--\n\nReceive nothing for now."),
     METHOD("resume_reading", transport_resume_reading, METH_NOARGS,
            "resume_reading($self, /)\n--\n\nReceive again."),
-    METHOD("set_protocol", transport_set_protocol, METH_O,
-           "set_protocol($self, protocol, /)\n--\n\nHave another protocol from now on."),
+    METHOD("set_protocol", transport_set_protocol, METH_FASTCALL | METH_KEYWORDS,
+           "set_protocol($self, protocol)\n--\n\nHave another protocol from now on."),
     METHOD("get_protocol", transport_get_protocol, METH_NOARGS, "get_protocol($self, /)\n--\n\n"),
     METHOD("get_extra_info", transport_get_extra_info, METH_FASTCALL | METH_KEYWORDS,
            "get_extra_info($self, name, default=None)\n--\n\n"),

@@ -37,7 +37,8 @@ typedef struct TransportObject {
         extra; /* the slot of asyncio.BaseTransport: it must be here. NULL until something is in it */
     LoopObject *loop;
     PyObject *protocol; /* NULL once lost */
-    PyObject *context;
+    PyObject *context;      /* that of who made it, or had it read again */
+    PyObject *send_context; /* that of who wrote what is being sent; NULL if nothing is */
     PyObject *sock;   /* NULL, or the socket object that closes the descriptor */
     PyObject *server; /* may be NULL */
     PyObject *dict;
@@ -139,6 +140,16 @@ void iora__transport_drop_pieces(TransportObject *transport);
 void iora__transport_check_high(TransportObject *transport);
 /* Send what callbacks have written. */
 void iora__loop_flush(LoopObject *loop);
+/* The same while an exception may be set, which stays so. */
+void iora__loop_flush_within(LoopObject *loop);
+
+/* A callback has returned, or raised, and its context is still entered: send what it wrote. */
+static inline void
+iora__loop_callback_returned(LoopObject *loop)
+{
+    if (!iora__list_is_empty(&loop->unsent) && loop->write_policy != IORA__WRITE_PER_TURN)
+        iora__loop_flush_within(loop);
+}
 
 /* None, or NULL if something is to leave the loop: for a method that has called the protocol. */
 PyObject *iora__transport_done(TransportObject *transport);

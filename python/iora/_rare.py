@@ -47,7 +47,8 @@ def _is_numeric(host):
 
 
 def _is_plain_port(port):
-    return port is None or isinstance(port, int) or not port or port.isdigit()
+    return port is None or isinstance(port, int) or (
+        isinstance(port, (bytes, str)) and (not port or port.isdigit()))
 
 
 class Rare:
@@ -376,6 +377,10 @@ class Rare:
     async def _resolve(self, address, *, family=0, type=socket.SOCK_STREAM, proto=0, flags=0):
         """What getaddrinfo() says of an address, with what it has beyond host and port."""
         host, port = address[:2]
+        # Not for its speed: socket.getaddrinfo() takes a port that is none for another.
+        info = base_events._ipaddr_info(host, port, family, type, proto, *address[2:])
+        if info is not None:
+            return [info]
         infos = await self.getaddrinfo(host, port, family=family, type=type, proto=proto,
                                        flags=flags)
         if len(address) > 2 and infos and infos[0][0] == socket.AF_INET6:

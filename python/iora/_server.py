@@ -1,6 +1,7 @@
 """The server object: listening sockets, and the connections they brought."""
 
 import asyncio
+import sys
 from asyncio import base_events, constants, trsock
 
 
@@ -139,9 +140,14 @@ class Server(base_events.Server):
         finally:
             self._serving_forever = None
 
+    def _need_not_wait(self):
+        if sys.version_info < (3, 12):
+            return self._sockets is None
+        return sys.version_info < (3, 12, 1) and self._active_count == 0
+
     async def wait_closed(self):
-        """Wait until it is closed and its connections are gone."""
-        if self._waiters is None:
+        """Wait until it is closed and its connections are gone. Before 3.12 that is over at once when it is closed."""
+        if self._waiters is None or self._need_not_wait():
             return
         waiter = self._loop.create_future()
         self._waiters.append(waiter)

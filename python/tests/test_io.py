@@ -595,8 +595,9 @@ def test_a_server_waits_for_its_clients_or_closes_them(run, loop):
         address = server.sockets[0].getsockname()
         reader, writer = await asyncio.open_connection(*address)
         await turns()
+        waiting = asyncio.ensure_future(server.wait_closed())  # before 3.12, only who waits before the close
+        await turns()
         server.close()
-        waiting = asyncio.ensure_future(server.wait_closed())
         await turns()
         assert not waiting.done()
         server.close_clients()

@@ -1,6 +1,7 @@
 """Streams: the same scenarios with asyncio's on its loop and with ours, and how ours keep their bytes."""
 
 import asyncio
+import fractions
 import gc
 import socket
 import unittest.mock
@@ -343,6 +344,232 @@ def test_a_readers_methods_may_be_overridden(run):
             await asyncio.sleep(0.01)
 
     run(main())
+
+
+def test_a_writer_that_was_not_initialized_lacks_its_fields():
+    async def scenario(module, trace):
+        class Writer(module.StreamWriter):
+            def __init__(self, **fields):
+                for name, field in fields.items():
+                    setattr(self, name, field)
+
+            def __del__(self):
+                """asyncio's, from 3.12 on, asks the transport."""
+
+        closing = unittest.mock.Mock(is_closing=lambda: True)
+        for fields in ({}, {"_reader": None}, {"_reader": None, "_transport": closing},
+                       {"_reader": None, "_transport": unittest.mock.Mock(is_closing=lambda: False)}):
+            writer = Writer(**fields)
+            for method in "drain", "wait_closed":
+                with pytest.raises(AttributeError):
+                    await getattr(writer, method)()
+            if "_transport" not in fields:
+                for method in "close", "is_closing", "write_eof", "can_write_eof":
+                    with pytest.raises(AttributeError):
+                        getattr(writer, method)()
+                with pytest.raises(AttributeError):
+                    writer.write(b"x")
+            trace.append([name for name in ("_reader", "_transport", "_protocol", "_loop") if hasattr(writer, name)])
+
+    both(scenario)
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_reader_that_was_not_initialized_lacks_its_fields(read):
+    method, *args = read
+
+    async def scenario(module, trace):
+        class Reader(module.StreamReader):
+            def __init__(self):
+                pass
+
+        reader = Reader()
+        trace.append([name for name in ("_exception", "_loop") if hasattr(reader, name)])
+        with pytest.raises((AttributeError, ValueError)) as caught:
+            await getattr(reader, method)(*args)
+        trace.append(caught.type)
+        with pytest.raises(AttributeError):
+            async for _ in reader:
+                pass
+
+    both(scenario)
+
+
+def test_a_reader_that_has_lost_its_loop_cannot_wait():
+    async def scenario(module, trace):
+        for method, *args in READS:
+            reader = fed(module)
+            del reader._loop
+            await attempt(trace, wait_briefly(getattr(reader, method)(*args)))
+        reader = fed(module, b"12345678")
+        reader._paused = True
+        with pytest.raises(AttributeError):
+            await reader.readexactly(9)
+
+    async def wait_briefly(read):
+        try:
+            return await read
+        except AttributeError:
+            return "AttributeError"
+
+    both(scenario)
+
+
+@pytest.mark.parametrize("limit", [1.25, 7.4, 8.0, float("inf"), float("nan"), 1 << 70, (1 << 63) - 1, True,
+                                   0.5, fractions.Fraction(17, 2), None, "8", -1.5, float("-inf")])
+def test_a_limit_may_be_any_number(limit):
+    async def scenario(module, trace):
+        transport = unittest.mock.Mock()
+        try:
+            reader = fed(module, limit=limit)
+        except (TypeError, ValueError) as exc:
+            trace.append(type(exc))
+            return
+        reader.set_transport(transport)
+        for data in b"ab\n", b"defghijkl\n", b"defghij\nk":
+            reader.feed_data(data)
+            trace.append((transport.pause_reading.call_count, reader._paused))
+            await attempt(trace, reader.readline())
+        reader.feed_eof()
+        await attempt(trace, reader.read(3))
+        await attempt(trace, reader.readuntil(b"j"))
+        if limit == 1 << 70:
+            await attempt(trace, reader.read())
+
+    both(scenario)
+
+
+def test_a_read_may_ask_for_any_number():
+    async def scenario(module, trace):
+        for n in 1 << 70, -1 << 70, (1 << 63) - 1:
+            reader = fed(module, b"some")
+            reader.feed_eof()
+            await attempt(trace, reader.read(n))
+            try:
+                await fed(module, b"some").readexactly(min(n, -1))
+            except ValueError as exc:
+                trace.append(str(exc))
+        reader = fed(module, b"some")
+        reader.feed_eof()
+        with pytest.raises(asyncio.IncompleteReadError) as caught:
+            await reader.readexactly(1 << 70)
+        trace.append(caught.value.partial)
+
+    both(scenario)
+
+
+def test_a_limit_of_nothing_ends_a_read_of_all(run):
+    async def main():
+        for limit in 0, 0.5, -1:
+            reader = fed(iora, b"some")
+            reader.feed_eof()
+            reader._limit = limit
+            assert await reader.read() == b"some"
+        with pytest.raises(TypeError):
+            del reader._limit
+
+    run(main())
+
+
+def test_arguments_may_be_given_by_name():
+    async def scenario(module, trace):
+        loop = asyncio.get_running_loop()
+        a, b = socket.socketpair()
+        reader = module.StreamReader(loop=loop)
+        protocol = module.StreamReaderProtocol(stream_reader=reader, loop=loop)
+        transport, _ = await loop.create_connection(lambda: protocol, sock=a)
+        writer = module.StreamWriter(transport=transport, protocol=protocol, reader=reader, loop=loop)
+        with b:
+            trace.append(reader.feed_data(data=b"fed "))
+            trace.append(protocol.data_received(data=b"received"))
+            trace.append(await reader.readexactly(n=12))
+            trace.append(writer.write(data=b"one "))
+            trace.append(writer.writelines(data=[b"two "]))
+            trace.append(transport.write(data=b"three "))
+            trace.append(transport.writelines(list_of_data=[b"four"]))
+            await asyncio.sleep(0.01)
+            trace.append(b.recv(100))
+            trace.append(transport.set_protocol(protocol=protocol))
+            trace.append(transport.get_extra_info(name="nothing", default=1))
+            trace.append(transport.get_extra_info("nothing", default=2))
+            trace.append(transport.get_extra_info(default=3, name="nothing"))
+            trace.append(transport.get_extra_info(name="nothing"))
+            async with module.timeout(1) as timeout:
+                trace.append(timeout.reschedule(when=None))
+            for method in (reader.feed_data, protocol.data_received, writer.write, transport.write,
+                           transport.writelines, transport.set_protocol, transport.get_extra_info,
+                           timeout.reschedule):
+                for args, names in ((), {}), ((), {"nothing": 1}), ((1, 2, 3), {}), ((1,), {"data": 1, "when": 1}):
+                    with pytest.raises(TypeError):
+                        method(*args, **names)
+            transport.abort()
+            await asyncio.sleep(0.01)
+
+    both(scenario)
+
+
+def test_reads_go_by_the_methods_that_they_are_made_of():
+    async def scenario(module, trace):
+        class Reader(module.StreamReader):
+            async def readuntil(self, separator=b"\n"):
+                trace.append(("readuntil", separator))
+                return (await super().readuntil(separator)).upper()
+
+            async def read(self, n=-1):
+                trace.append(("read", n))
+                return (await super().read(n)).upper()
+
+        reader = Reader(limit=10)
+        for data in b"one\n", b"half", b"":
+            reader.feed_data(data)
+        await attempt(trace, reader.readline())
+        reader.feed_data(b"x" * 20 + b"\n")
+        await attempt(trace, reader.readline())
+        reader.feed_data(b"x" * 20)
+        await attempt(trace, reader.readline())
+        reader.feed_data(b"line\nrest" + b"y" * 20)
+        reader.feed_eof()
+        async for line in reader:
+            trace.append(line)
+            break
+        await attempt(trace, reader.read())
+
+    both(scenario)
+
+
+def test_a_reader_class_that_is_changed_after_use_is_seen(run, monkeypatch):
+    class Reader(iora.StreamReader):
+        """Has nothing of its own."""
+
+    async def patched(self, separator=b"\n"):
+        return b"patched"
+
+    async def main():
+        reader = Reader()
+        reader.feed_data(b"one\ntwo\n")
+        assert await reader.readline() == b"one\n"
+        monkeypatch.setattr(Reader, "readuntil", patched, raising=False)
+        assert await reader.readline() == b"patched"
+        monkeypatch.undo()
+        assert await reader.readline() == b"two\n"
+
+    run(main())
+
+
+def test_drain_asks_a_reader_that_has_its_own_exception():
+    async def scenario(module, trace):
+        class Reader(module.StreamReader):
+            def exception(self):
+                return ValueError("its own")
+
+        loop = asyncio.get_running_loop()
+        transport = unittest.mock.Mock()
+        reader = Reader(loop=loop)
+        writer = module.StreamWriter(transport, module.StreamReaderProtocol(reader, loop=loop), reader, loop)
+        transport.is_closing.return_value = True
+        await attempt(trace, writer.drain())
+
+    both(scenario)
 
 
 def test_streams_are_asyncios_after_install():

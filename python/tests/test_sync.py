@@ -225,6 +225,31 @@ def test_a_class_that_is_changed_after_use_is_seen():
     asyncio.run(main())
 
 
+def test_notify_all_goes_by_notify():
+    class Condition(iora.Condition):
+        def notify(self, n=1):
+            notified.append(n)
+            super().notify(n)
+
+    async def wait(condition):
+        async with condition:
+            await condition.wait()
+
+    async def main(condition):
+        waiters = [asyncio.create_task(wait(condition)) for _ in range(3)]
+        await asyncio.sleep(0)
+        async with condition:
+            assert condition.notify_all() is None
+        await asyncio.gather(*waiters)
+
+    notified = []
+    asyncio.run(main(Condition()))
+    hidden = iora.Condition()
+    hidden.notify = lambda n=1: (notified.append(n), iora.Condition.notify(hidden, n))
+    asyncio.run(main(hidden))
+    assert notified == [3, 3]
+
+
 @pytest.mark.parametrize("lock", [asyncio.Lock, iora.Lock, iora.Semaphore])
 def test_a_condition_takes_any_lock(lock):
     async def main():

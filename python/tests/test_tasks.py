@@ -232,6 +232,32 @@ def test_a_timeout_error_is_put_behind_what_a_cancellation_became(run_in):
     assert run_in(main())
 
 
+def test_entering_a_timeout_goes_by_reschedule(run_in):
+    class Timeout(iora.Timeout):
+        def reschedule(self, when):
+            seen.append(when)
+            super().reschedule(when)
+
+    async def main():
+        async with Timeout(None):
+            pass
+        async with Timeout(later):
+            pass
+        Timeout.reschedule = refuse
+        try:
+            async with Timeout(later):
+                pass
+        except ValueError:
+            seen.append("refused")
+
+    def refuse(self, when):
+        raise ValueError
+
+    seen, later = [], 1e9
+    run_in(main())
+    assert seen == [None, later, "refused"]
+
+
 def test_not_a_number_is_no_time_to_sleep(run_in):
     async def main():
         with pytest.raises(ValueError):

@@ -1,10 +1,12 @@
 """Transports and servers: the same scenarios on asyncio's loop and on ours, and what only ours has to bear."""
 
+import array
 import asyncio
 import contextvars
 import errno
 import gc
 import logging
+import mmap
 import os
 import resource
 import socket
@@ -202,6 +204,113 @@ def test_what_a_callback_raises_is_told_as_on_asyncio(when, kind):
     both(scenario)
 
 
+def seen_exception():
+    """What is being handled, and the exceptions that it came from, from sys.exc_info()."""
+    exc, chain = sys.exc_info()[1], []
+    while exc is not None:
+        chain.append(repr(exc))
+        exc = exc.__context__
+    return chain
+
+
+def test_an_exception_handler_handles_the_exception():
+    async def scenario(trace):
+        loop = asyncio.get_running_loop()
+        heard = []
+
+        def fail(error):
+            raise error
+
+        def handler(_, context):
+            heard.append((context["message"].split(" <")[0], seen_exception()))
+
+        loop.set_exception_handler(handler)
+        loop.call_soon(fail, ValueError("callback"))
+        loop.call_later(0, fail, ValueError("timer"))
+        future = loop.create_future()
+        future.add_done_callback(lambda _: fail(ValueError("done callback")))
+        future.set_result(None)
+        await settle()
+        for event in "data", "eof", "pause":
+            protocol = Plain([], **{event: lambda self, *_: fail(KeyError("of the protocol"))})
+            transport, peer = await connect(protocol)
+            with peer:
+                if event == "pause":
+                    transport.set_write_buffer_limits(0)
+                    transport.write(b"x" * BIG)
+                    transport.abort()
+                elif event == "data":
+                    peer.send(b"x")
+                else:
+                    peer.shutdown(socket.SHUT_WR)
+                await protocol.lost
+        trace.append(sorted(heard))
+        trace.append(seen_exception())
+        try:
+            raise KeyError("before")
+        except KeyError:
+            transport, peer = await connect(Plain([], pause=lambda self: fail(KeyError("inner"))))
+            transport.set_write_buffer_limits(0)
+            transport.write(b"x" * BIG)
+            transport.abort()
+            peer.close()
+            trace.append(seen_exception())
+        trace.append(seen_exception())
+
+    both(scenario)
+
+
+def test_what_an_exception_handler_raises_says_what_it_was_told_of(caplog):
+    async def scenario(trace):
+        def fail():
+            raise ValueError("told")
+
+        def handler(loop, context):
+            raise RuntimeError("in the handler")
+
+        caplog.clear()
+        asyncio.get_running_loop().set_exception_handler(handler)
+        asyncio.get_running_loop().call_soon(fail)
+        await settle()
+        exc = caplog.records[-1].exc_info[1]
+        trace.append((repr(exc), repr(exc.__context__)))
+
+    both(scenario)
+
+
+def test_water_marks_may_be_any_numbers():
+    async def scenario(trace):
+        transport, peer = await connect(Plain([]))
+        with peer:
+            for marks in ({"high": 1.5}, {"high": 9.9, "low": 1.1}, {"low": 2.5}, {"high": float("inf"), "low": 1},
+                          {"high": 1 << 70}, {"high": 1, "low": 2.5}, {"high": -0.5}, {"high": "x"}, {"high": []}):
+                try:
+                    transport.set_write_buffer_limits(**marks)
+                except (TypeError, ValueError) as exc:
+                    trace.append(type(exc))
+                else:
+                    trace.append("set")
+            transport.abort()
+
+    both(scenario)
+
+
+def test_lines_may_be_any_buffers():
+    async def scenario(trace):
+        transport, peer = await connect(Plain([]))
+        with peer:
+            transport.writelines([b"<", array.array("B", b"one"), bytearray(b"two"), memoryview(b"four"),
+                                  mmap.mmap(-1, 2)])
+            await settle()
+            trace.append(peer.recv(100))
+            for wrong in [5], ["text"], [b"", None], 5, [[1, 2]]:
+                with pytest.raises(TypeError):
+                    transport.writelines(wrong)
+            transport.abort()
+
+    both(scenario)
+
+
 def test_what_is_written_arrives_in_order_and_counts_as_on_asyncio():
     async def scenario(trace):
         protocol = Plain(trace)
@@ -380,6 +489,33 @@ def test_a_server_tells_and_waits():
     both(scenario)
 
 
+@pytest.mark.parametrize("clients", [0, 1])
+@pytest.mark.parametrize("first", ["wait", "close"])
+def test_a_server_waits_for_its_end_as_long_as_the_versions_own(clients, first):
+    async def scenario(trace):
+        loop = asyncio.get_running_loop()
+        inside = Plain([], "server ")
+        server = await loop.create_server(lambda: inside, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        if clients:
+            transport, _ = await loop.create_connection(asyncio.Protocol, *address)
+            await settle()
+        if first == "close":
+            server.close()
+        waiting = asyncio.ensure_future(server.wait_closed())
+        await settle()
+        trace.append(waiting.done())
+        server.close()
+        await settle()
+        trace.append(waiting.done())
+        if clients:
+            transport.close()
+            await inside.lost
+        await waiting
+
+    both(scenario)
+
+
 def test_contexts_are_those_of_who_began():
     variable = contextvars.ContextVar("variable", default="none")
 
@@ -404,6 +540,65 @@ def test_contexts_are_those_of_who_began():
         await settle()
         server.close()
         await server.wait_closed()
+
+    both(scenario)
+
+
+def test_flow_is_told_in_the_context_of_who_writes_and_reads():
+    variable = contextvars.ContextVar("variable", default="none")
+
+    async def within(name, function):
+        async def do():
+            variable.set(name)
+            return await function()
+        return await asyncio.create_task(do())
+
+    async def scenario(trace):
+        loop = asyncio.get_running_loop()
+
+        def note(event):
+            return lambda *_: trace.append((event, variable.get()))
+
+        async def write():
+            for _ in range(20):
+                transport.write(b"x" * 1000)
+            await asyncio.sleep(0.01)
+
+        async def close():
+            transport.write(b"x" * BIG)
+            transport.close()
+
+        async def pause_and_resume():
+            transport.pause_reading()
+            transport.resume_reading()
+
+        async def receive(size):
+            while size > 0:
+                size -= len(await loop.sock_recv(peer, size))
+            await settle()
+
+        events = {event: note(event) for event in ("data", "pause", "resume", "eof", "lost")}
+        variable.set("made")
+        for how in write, close:
+            protocol = Plain([], **events)
+            transport, peer = await connect(protocol)
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            transport.set_write_buffer_limits(8000, 0)
+            variable.set("later")
+            with peer:
+                peer.send(b"1")
+                await settle()
+                await within("reader", pause_and_resume)
+                peer.send(b"2")
+                await settle()
+                await within("writer", how)
+                if how is write:
+                    await receive(20 * 1000)
+                    await within("another", how)
+                    await receive(20 * 1000)
+                else:
+                    await receive(BIG)
+            await protocol.lost
 
     both(scenario)
 
@@ -468,6 +663,37 @@ def test_errors_of_connecting_are_as_on_asyncio():
         with socket.socket(type=socket.SOCK_DGRAM) as sock:
             with pytest.raises(ValueError):
                 await loop.create_connection(asyncio.Protocol, sock=sock)
+
+    both(scenario)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("port", [65536, 99999, -1, 1 << 40, "99999", b"99999", "x"])
+def test_a_port_that_is_none_is_not_taken_for_another(host, port):
+    async def scenario(trace):
+        loop = asyncio.get_running_loop()
+        for attempt in loop.create_server, loop.create_connection:
+            try:
+                await attempt(asyncio.Protocol, host, port)
+            except Exception as exc:
+                trace.append((type(exc).__name__, str(exc)))
+            else:
+                trace.append("done")
+
+    both(scenario)
+
+
+async def answer_to(host, port):
+    try:
+        return await asyncio.get_running_loop().getaddrinfo(host, port)
+    except Exception as exc:
+        return type(exc).__name__
+
+
+def test_a_port_of_another_kind_is_looked_up_as_on_asyncio():
+    async def scenario(trace):
+        for port in 80, "80", b"80", "http", 80.5, [], [1], object:
+            trace.append(await answer_to("127.0.0.1", port))
 
     both(scenario)
 
@@ -847,8 +1073,9 @@ def test_a_server_closes_or_aborts_its_clients(run, loop):
             client = Plain(trace, "client ")
             await loop.create_connection(lambda: client, *server.sockets[0].getsockname())
             await settle()
+            waiting = asyncio.ensure_future(server.wait_closed())  # before 3.12, only who waits before the close
+            await settle()
             server.close()
-            waiting = asyncio.ensure_future(server.wait_closed())
             await settle()
             assert not waiting.done()
             getattr(server, how)()

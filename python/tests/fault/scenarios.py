@@ -325,6 +325,30 @@ async def streams(loop):
 
 
 @scenario
+async def overridden_methods(loop):
+    class Reader(iora.StreamReader):
+        async def readuntil(self, separator=b"\n"):
+            return await super().readuntil(separator)
+
+    class Condition(iora.Condition):
+        def notify(self, n=1):
+            super().notify(n)
+
+    class Timeout(iora.Timeout):
+        def reschedule(self, when):
+            super().reschedule(when)
+
+    reader, condition = Reader(limit=1e3), Condition()
+    reader.feed_data(data=b"a line\nthe rest")
+    reader.feed_eof()
+    async with Timeout(loop.time() + 100):
+        assert await reader.readline() == b"a line\n"
+        assert await reader.read() == b"the rest"
+        async with condition:
+            condition.notify_all()
+
+
+@scenario
 async def servers(loop):
     async def serve(reader, writer):
         try:
