@@ -9,8 +9,9 @@
  *
  * The C base comes first: a C type over a Python class with its own traverse would hang the collector.
  *
- * Life: open --- close() ---> closed (core is NULL; what can be asked still can) --- dropped. A loop that is
- * dropped open says so by a ResourceWarning and closes itself.
+ * Life: open --- close() ---> closed (what can be asked still can) --- core is NULL --- dropped. It is closed before it
+ * lets go of anything, which may run anything: what that could add would outlive the core. A loop that is dropped open
+ * says so by a ResourceWarning and closes itself.
  */
 #include "ext/loop.h"
 
@@ -46,7 +47,7 @@ iora__raise(int code)
 int
 iora__loop_check_closed(LoopObject *loop)
 {
-    if (loop->core != NULL)
+    if (!loop->is_closed)
         return 0;
     PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
     return -1;
@@ -106,6 +107,7 @@ loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
         return NULL;
     loop->module = Py_NewRef(iora__module_of(type));
     loop->state = PyModule_GetState(loop->module);
+    loop->is_closed = true; /* until it has a core */
     loop->signal_fds[0] = loop->signal_fds[1] = -1;
     iora__list_init(&loop->timers);
     iora__list_init(&loop->transports);
@@ -167,6 +169,7 @@ open_core(LoopObject *loop)
         return iora__raise(rc);
     }
     iora__loop_init_guest(loop);
+    loop->is_closed = false;
     return 0;
 }
 
@@ -211,6 +214,7 @@ close_core(LoopObject *loop)
 {
     if (loop->core == NULL)
         return;
+    loop->is_closed = true;
     iora__loop_drop_transports(loop);
     iora__loop_drop_listeners(loop);
     drop_callbacks(loop);
@@ -229,7 +233,7 @@ loop_close(LoopObject *loop, PyObject *unused)
         PyErr_SetString(PyExc_RuntimeError, "Cannot close a running event loop");
         return NULL;
     }
-    if (loop->core == NULL)
+    if (loop->is_closed)
         Py_RETURN_NONE;
     if (loop->debug) {
         result = PyObject_CallMethod(loop->state->logger, "debug", "sO", "Close %r", loop);
@@ -312,6 +316,7 @@ loop_traverse(LoopObject *loop, visitproc visit, void *arg)
 static int
 loop_clear(LoopObject *loop)
 {
+    loop->is_closed = true;
     if (loop->core != NULL) {
         iora__loop_drop_transports(loop);
         iora__loop_drop_listeners(loop);
@@ -521,7 +526,7 @@ static PyObject *
 loop_is_closed(LoopObject *loop, PyObject *unused)
 {
     (void)unused;
-    return PyBool_FromLong(loop->core == NULL);
+    return PyBool_FromLong(loop->is_closed);
 }
 
 static PyObject *
@@ -586,7 +591,7 @@ static PyObject *
 get_closed(LoopObject *loop, void *unused)
 {
     (void)unused;
-    return PyBool_FromLong(loop->core == NULL);
+    return PyBool_FromLong(loop->is_closed);
 }
 
 static PyObject *

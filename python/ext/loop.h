@@ -22,7 +22,7 @@ typedef struct LoopObject {
     PyObject_HEAD
     PyObject *module; /* whose state this is: it must not go before us */
     struct state *state;
-    iora_loop *core; /* NULL once closed */
+    iora_loop *core; /* NULL once it is closed and has let go of everything */
     struct iora__guest guest;
 
     struct ring ready;
@@ -40,6 +40,7 @@ typedef struct LoopObject {
     PyThreadState *released; /* while the loop waits without the GIL */
     bool is_blocked;
     bool is_woken; /* since it blocked */
+    bool is_closed;
     bool is_running;
     bool is_stopping;
     bool debug;

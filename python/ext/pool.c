@@ -207,7 +207,7 @@ deliver(JobObject *job)
     LoopObject *const loop = job->loop;
     HandleObject *finish;
 
-    if (loop->core == NULL) {
+    if (loop->is_closed) {
         withdraw(job); /* nobody waits */
         return NULL;
     }
@@ -534,7 +534,7 @@ has_executor(const LoopObject *loop)
 bool
 iora__pool_is_used(LoopObject *loop)
 {
-    return loop->core != NULL && !loop->debug && !loop->executor_shutdown_called &&
+    return !loop->is_closed && !loop->debug && !loop->executor_shutdown_called &&
            !has_executor(loop) && iora__loop_is_plain(loop);
 }
 
@@ -627,7 +627,7 @@ iora__pool_get_executor(LoopObject *loop, void *unused)
     PyObject *executor = loop->default_executor;
 
     (void)unused;
-    if ((executor == NULL || executor == Py_None) && loop->pool != NULL && loop->core != NULL) {
+    if ((executor == NULL || executor == Py_None) && loop->pool != NULL && !loop->is_closed) {
         if ((executor = ask("make_executor", NULL)) == NULL)
             return NULL;
         Py_XSETREF(loop->default_executor, executor);

@@ -113,7 +113,7 @@ is_step(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
     return names != NULL && n > 0 && iora__step_is_known(loop->state, args, n) &&
            (names == loop->state->step_names || iora__step_note_names(loop->state, names)) &&
-           PyContext_CheckExact(args[n]) && !loop->debug && loop->core != NULL &&
+           PyContext_CheckExact(args[n]) && !loop->debug && !loop->is_closed &&
            iora__loop_is_plain(loop);
 }
 

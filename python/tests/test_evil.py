@@ -275,6 +275,43 @@ def test_a_buffer_that_shrinks_between_asking_and_receiving(run):
     run(main())
 
 
+@pytest.mark.parametrize("new_event_loop", [asyncio.new_event_loop, iora.new_event_loop])
+@pytest.mark.parametrize("where", ["ready", "timer", "reader"])
+def test_what_is_released_as_a_loop_is_closed_finds_it_closed(new_event_loop, where):
+    """A timer that it could set would outlive what keeps timers, and end the process when it is cancelled."""
+    class Released:
+        def __call__(self):
+            """A callback that is never called."""
+
+        def __del__(self):
+            said.append(loop.is_closed())
+            loop.close()
+            for method, args in ((loop.call_soon, (print,)), (loop.call_later, (100, print)),
+                                 (loop.call_soon_threadsafe, (print,)), (loop.call_at, (100, print)),
+                                 (loop.run_in_executor, (None, print)), (loop.add_reader, (other, print))):
+                try:
+                    said.append(method(*args))
+                except RuntimeError as exc:
+                    said.append(str(exc))
+
+    said = []
+    loop = new_event_loop()
+    one, other = socket.socketpair()
+    with one, other:
+        if where == "ready":
+            loop.call_soon(Released())
+        elif where == "timer":
+            loop.call_later(100, Released())
+        else:
+            loop.add_reader(one, Released())
+            loop.call_soon(print)
+        loop.close()
+        gc.collect()
+        for handle in said:
+            getattr(handle, "cancel", bool)()
+        assert set(said) == {True, "Event loop is closed"}
+
+
 # ---- F45: the end of the module; F46: cycles -----------------------------------------------------------------------
 
 def test_objects_outlive_the_modules_at_the_end_of_the_interpreter():
