@@ -137,6 +137,26 @@ def test_items_whose_comparison_empties_the_queue():
             break
 
 
+@pytest.mark.parametrize("op, left", [("put", 41), ("get", 39)])
+def test_items_whose_comparison_makes_the_queue_anew(op, left):
+    """The heap in C is at its list, which must not be gone, nor another's by now."""
+    class Evil:
+        def __init__(self, number):
+            self.number = number
+
+        def __lt__(self, other):
+            if not others:
+                queue.__init__()
+                others.append([*range(left)])
+            return True
+
+    others = []
+    queue = iora.PriorityQueue()
+    queue._queue.extend(Evil(number) for number in range(40))
+    queue.put_nowait(Evil(-1)) if op == "put" else queue.get_nowait()
+    assert others == [[*range(left)]]
+
+
 def test_items_whose_release_uses_the_queue():
     """gh-122332"""
     class Evil:
