@@ -332,6 +332,20 @@ def test_what_is_released_as_a_loop_is_closed_finds_it_closed(new_event_loop, wh
         assert set(said) == {True, "Event loop is closed"}
 
 
+@pytest.mark.parametrize("deep", [3_000, 100_000])
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_a_deep_chain_of_awaits_ends_in_a_recursion_error(run, deep):
+    """And not the process, by the end of its stack; nor does letting go of the chain."""
+    async def main():
+        chain = iora.sleep(0)
+        for _ in range(deep):
+            chain = iora.wait_for(chain, None)
+        with pytest.raises(RecursionError):
+            await chain
+
+    run(main())
+
+
 # ---- F45: the end of the module; F46: cycles -----------------------------------------------------------------------
 
 def test_objects_outlive_the_modules_at_the_end_of_the_interpreter():
