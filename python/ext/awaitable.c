@@ -439,6 +439,16 @@ throw_set(AwaitableObject *self, PyObject **out)
     return sent;
 }
 
+static PyObject *
+awaitable_await(AwaitableObject *self)
+{
+    if (self->status == SUSPENDED) {
+        PyErr_SetString(PyExc_RuntimeError, "coroutine is being awaited already");
+        return NULL;
+    }
+    return Py_NewRef((PyObject *)self);
+}
+
 /* ---- what a generator gives by exceptions -------------------------------------------------------------- */
 
 static PyObject *
@@ -755,7 +765,7 @@ static PyType_Slot awaitable_slots[] = {
     {Py_tp_repr, awaitable_repr},
     {Py_tp_iter, return_self}, /* what __await__() gives is iterated over, too */
     {Py_tp_iternext, awaitable_next},
-    {Py_am_await, return_self},
+    {Py_am_await, awaitable_await},
     {Py_am_send, awaitable_am_send},
     {Py_tp_methods, awaitable_methods},
     {Py_tp_members, awaitable_members},
