@@ -424,11 +424,14 @@ make_task(LoopObject *loop, PyObject *coroutine)
 static PyObject *
 loop_create_task(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
+    static const char *const first[] = {"coro", NULL};
     struct state *const state = loop->state;
     const Py_ssize_t n_names = names == NULL ? 0 : PyTuple_GET_SIZE(names);
     PyObject *stack[2 + 8], *type, *all_names, *task;
 
-    if (n != 1 || n_names > 7) {
+    if (n < 1)
+        return iora__loop_call_in_order(loop, "create_task", first, args, n, names, loop_create_task);
+    if (n > 1 || n_names > 7) {
         PyErr_SetString(PyExc_TypeError, "create_task() takes a coroutine and keyword arguments");
         return NULL;
     }
@@ -482,8 +485,13 @@ loop_create_future(LoopObject *loop, PyObject *unused)
 }
 
 static PyObject *
-loop_set_task_factory(LoopObject *loop, PyObject *factory)
+loop_set_task_factory(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
+    static const char *const parameters[] = {"factory", NULL};
+    PyObject *factory;
+
+    if (iora__take_args("set_task_factory", parameters, 1, args, n, names, &factory) < 0)
+        return NULL;
     if (factory != Py_None && !PyCallable_Check(factory)) {
         PyErr_SetString(PyExc_TypeError, "task factory must be a callable or None");
         return NULL;
@@ -547,11 +555,14 @@ loop_get_debug(LoopObject *loop, PyObject *unused)
 }
 
 static PyObject *
-loop_set_debug(LoopObject *loop, PyObject *enabled)
+loop_set_debug(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    const int is_true = PyObject_IsTrue(enabled);
+    static const char *const parameters[] = {"enabled", NULL};
+    PyObject *enabled;
+    int is_true;
 
-    if (is_true < 0)
+    if (iora__take_args("set_debug", parameters, 1, args, n, names, &enabled) < 0 ||
+        (is_true = PyObject_IsTrue(enabled)) < 0)
         return NULL;
     loop->debug = is_true;
     if (!loop->is_running)
@@ -674,29 +685,29 @@ static PyMethodDef loop_methods[] = {
     METHOD("call_at", iora__loop_call_at, KEYWORDS,
            "call_at($self, when, callback, *args, context=None)\n--\n\n"
            "Call callback(*args) at a time of the loop's clock."),
-    METHOD("run_in_executor", iora__loop_run_in_executor, METH_FASTCALL,
+    METHOD("run_in_executor", iora__loop_run_in_executor, KEYWORDS,
            "run_in_executor($self, executor, func, *args)\n--\n\n"
            "A future for func(*args), called in a thread of the executor (None: the loop's own)."),
     METHOD("create_future", loop_create_future, METH_NOARGS, "create_future($self, /)\n--\n\n"),
     METHOD("create_task", loop_create_task, KEYWORDS,
            "create_task($self, coro, **kwargs)\n--\n\nHave a coroutine run."),
-    METHOD("set_task_factory", loop_set_task_factory, METH_O,
+    METHOD("set_task_factory", loop_set_task_factory, KEYWORDS,
            "set_task_factory($self, factory)\n--\n\n"),
     METHOD("get_task_factory", loop_get_task_factory, METH_NOARGS,
            "get_task_factory($self, /)\n--\n\n"),
-    METHOD("add_reader", iora__loop_add_reader, METH_FASTCALL,
+    METHOD("add_reader", iora__loop_add_reader, KEYWORDS,
            "add_reader($self, fd, callback, *args)\n--\n\n"
            "Call callback(*args) while the descriptor can be read."),
-    METHOD("add_writer", iora__loop_add_writer, METH_FASTCALL,
+    METHOD("add_writer", iora__loop_add_writer, KEYWORDS,
            "add_writer($self, fd, callback, *args)\n--\n\n"
            "Call callback(*args) while the descriptor can be written."),
-    METHOD("remove_reader", iora__loop_remove_reader, METH_O,
+    METHOD("remove_reader", iora__loop_remove_reader, KEYWORDS,
            "remove_reader($self, fd)\n--\n\nWhether there was one."),
-    METHOD("remove_writer", iora__loop_remove_writer, METH_O,
+    METHOD("remove_writer", iora__loop_remove_writer, KEYWORDS,
            "remove_writer($self, fd)\n--\n\nWhether there was one."),
     /* The pidfd watcher of CPython 3.12 calls these. */
-    METHOD("_add_reader", iora__loop_add_reader, METH_FASTCALL, ""),
-    METHOD("_remove_reader", iora__loop_remove_reader, METH_O, ""),
+    METHOD("_add_reader", iora__loop_add_reader, KEYWORDS, ""),
+    METHOD("_remove_reader", iora__loop_remove_reader, KEYWORDS, ""),
     METHOD("_attempt", iora__loop_attempt, METH_FASTCALL,
            "_attempt($self, fd, writing, function, *args)\n--\n\n"
            "A future for function(*args), called each time that the descriptor is ready until it "
@@ -707,7 +718,7 @@ static PyMethodDef loop_methods[] = {
     METHOD("_transports_of", iora__loop_transports_of, METH_O, ""),
     METHOD("_listen", iora__loop_listen, METH_FASTCALL, ""),
     METHOD("get_debug", loop_get_debug, METH_NOARGS, "get_debug($self, /)\n--\n\n"),
-    METHOD("set_debug", loop_set_debug, METH_O, "set_debug($self, enabled)\n--\n\n"),
+    METHOD("set_debug", loop_set_debug, KEYWORDS, "set_debug($self, enabled)\n--\n\n"),
     METHOD("_check_running", iora__loop_check_running, METH_NOARGS, ""),
     METHOD("_check_closed", loop_check_closed, METH_NOARGS, ""),
     METHOD("_check_callback", loop_check_callback, METH_VARARGS, ""),

@@ -145,10 +145,6 @@ add(LoopObject *loop, PyObject *const *args, Py_ssize_t n, int side)
     PyObject *file_before = NULL;
     int fd, rc;
 
-    if (n < 2) {
-        PyErr_SetString(PyExc_TypeError, "a descriptor and a callback are needed");
-        return NULL;
-    }
     if ((fd = as_descriptor(args[0])) < 0 || iora__loop_check_closed(loop) < 0)
         return NULL;
     if (check_free(loop, fd, args[0]) < 0 ||
@@ -218,28 +214,43 @@ remove_side(LoopObject *loop, PyObject *object, int side)
     return rc < 0 ? NULL : Py_NewRef(Py_True);
 }
 
+static const char *const add_first[] = {"fd", "callback", NULL};
+static const char *const remove_parameters[] = {"fd", NULL};
+
 PyObject *
-iora__loop_add_reader(LoopObject *loop, PyObject *const *args, Py_ssize_t n)
+iora__loop_add_reader(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return add(loop, args, n, READER);
+    if (n < 2)
+        return iora__loop_call_in_order(loop, "add_reader", add_first, args, n, names, iora__loop_add_reader);
+    return iora__refuse_names("add_reader", names) < 0 ? NULL : add(loop, args, n, READER);
 }
 
 PyObject *
-iora__loop_add_writer(LoopObject *loop, PyObject *const *args, Py_ssize_t n)
+iora__loop_add_writer(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return add(loop, args, n, WRITER);
+    if (n < 2)
+        return iora__loop_call_in_order(loop, "add_writer", add_first, args, n, names, iora__loop_add_writer);
+    return iora__refuse_names("add_writer", names) < 0 ? NULL : add(loop, args, n, WRITER);
 }
 
 PyObject *
-iora__loop_remove_reader(LoopObject *loop, PyObject *fd)
+iora__loop_remove_reader(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return remove_side(loop, fd, READER);
+    PyObject *fd;
+
+    return iora__take_args("remove_reader", remove_parameters, 1, args, n, names, &fd) < 0
+               ? NULL
+               : remove_side(loop, fd, READER);
 }
 
 PyObject *
-iora__loop_remove_writer(LoopObject *loop, PyObject *fd)
+iora__loop_remove_writer(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return remove_side(loop, fd, WRITER);
+    PyObject *fd;
+
+    return iora__take_args("remove_writer", remove_parameters, 1, args, n, names, &fd) < 0
+               ? NULL
+               : remove_side(loop, fd, WRITER);
 }
 
 void
