@@ -408,6 +408,45 @@ keywords_for(LoopObject *loop, PyObject **kept)
     return keywords;
 }
 
+#if PY_VERSION_HEX < 0x030c0000
+/* {"loop": self} with the arguments that have names. */
+static PyObject *
+keywords_with(LoopObject *loop, PyObject *const *args, PyObject *names)
+{
+    const Py_ssize_t n_names = PyTuple_GET_SIZE(names);
+    PyObject *const keywords = Py_BuildValue("{s:O}", "loop", loop);
+
+    for (Py_ssize_t i = 0; keywords != NULL && i < n_names; i++) {
+        if (PyDict_SetItem(keywords, PyTuple_GET_ITEM(names, i), args[i]) < 0) {
+            Py_DECREF(keywords);
+            return NULL;
+        }
+    }
+    return keywords;
+}
+
+/* Who has no name gets one here too, so that no two have the same. */
+static PyObject *
+make_task_with(LoopObject *loop, PyObject *coroutine, PyObject *const *args, PyObject *names)
+{
+    struct state *const state = loop->state;
+    PyObject *const keywords = keywords_with(loop, args, names);
+    PyObject *const positional = keywords != NULL ? PyTuple_Pack(1, coroutine) : NULL;
+    PyObject *name, *task = NULL;
+
+    if (positional != NULL) {
+        name = PyDict_GetItemWithError(keywords, state->asyncio.str_name);
+        if (name == NULL || name == Py_None)
+            task = PyErr_Occurred() ? NULL : call_task_type(state, positional, keywords);
+        else
+            task = PyObject_Call((PyObject *)state->asyncio.task_type, positional, keywords);
+    }
+    Py_XDECREF(keywords);
+    Py_XDECREF(positional);
+    return task;
+}
+#endif
+
 static PyObject *
 make_task(LoopObject *loop, PyObject *coroutine)
 {
@@ -452,6 +491,13 @@ loop_create_task(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject
         Py_DECREF(type);
         return task;
     }
+#if PY_VERSION_HEX < 0x030c0000
+    if (type == (PyObject *)state->asyncio.task_type) {
+        task = make_task_with(loop, args[0], args + 1, names);
+        Py_DECREF(type);
+        return task;
+    }
+#endif
     all_names = n_names == 0 ? Py_NewRef(state->task_keywords)
                              : PySequence_Concat(state->task_keywords, names);
     if (all_names == NULL) {

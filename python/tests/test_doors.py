@@ -90,6 +90,26 @@ def test_runner_takes_our_factory():
         assert runner.run(which()) is iora.EventLoop
 
 
+def test_default_names_of_tasks_are_numbered_as_asyncios():
+    code = """
+        import asyncio, contextvars
+        async def name():
+            return asyncio.current_task().get_name()
+        async def main():
+            loop = asyncio.get_running_loop()
+            async with asyncio.TaskGroup() as group:
+                tasks = [asyncio.create_task(name()), asyncio.create_task(name(), name=None),
+                         asyncio.create_task(name(), context=contextvars.copy_context()), loop.create_task(name()),
+                         group.create_task(name(), context=None), asyncio.ensure_future(name()),
+                         asyncio.create_task(name(), name="mine"), loop.create_task(name(), name=0)]
+            print(await name(), [await task for task in tasks])
+        asyncio.run(main())
+    """
+    stock, ours = python(code=code), python(code="import iora; iora.install()\n" + textwrap.dedent(code))
+    assert stock.returncode == ours.returncode == 0, ours.stderr
+    assert ours.stdout == stock.stdout
+
+
 def test_install_and_uninstall():
     before = {name: getattr(asyncio, name) for name in dir(asyncio)}
     task, future = asyncio.Task, asyncio.Future
