@@ -313,6 +313,30 @@ def test_a_signal_that_lands_on_another_thread_wakes_the_loop(loop):
     other.join()
 
 
+@pytest.mark.parametrize("new_event_loop", [asyncio.new_event_loop, iora.new_event_loop])
+def test_a_signal_handler_that_was_removed_is_not_called_for_a_signal_that_came_before(new_event_loop):
+    async def main():
+        loop = asyncio.get_running_loop()
+        for number in 1, 2:
+            loop.add_signal_handler(signal.SIGUSR1, heard.append, number)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            loop.remove_signal_handler(signal.SIGUSR1)
+            await asyncio.sleep(0.01)
+        loop.add_signal_handler(signal.SIGUSR1, heard.append, 3)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        loop.add_signal_handler(signal.SIGUSR1, heard.append, 4)
+        await asyncio.sleep(0.01)
+        loop.set_exception_handler(lambda loop, context: heard.append(context["message"].partition(" at ")[0]))
+        loop.add_signal_handler(signal.SIGUSR1, int, "no number")
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await asyncio.sleep(0.01)
+
+    heard = []
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main())
+    assert heard == [4, "Exception in callback int('no number')"]
+
+
 def test_the_wakeup_descriptor_is_given_back(loop):
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
