@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import pty
+import py_compile
 import select
 import selectors
 import signal
@@ -13,6 +14,7 @@ import termios
 import textwrap
 import threading
 import time
+import zipfile
 
 import pytest
 
@@ -180,6 +182,42 @@ def test_python_m_iora_runs_a_file_or_a_module(tmp_path):
     assert by_file.stdout == "iora._loop ['a', 'b'] __main__\n", by_file.stderr
     by_module = python("-m", "iora", "-m", "program", "a", "b", cwd=tmp_path)
     assert by_module.stdout == "iora._loop ['a', 'b'] __main__\n", by_module.stderr
+
+
+LASTING = """
+import atexit, os, pathlib, pickle, sys, threading, time
+class Here:
+    pass
+def late():
+    print(type(pickle.loads(pickle.dumps(Here()))) is Here, sys.modules["__main__"].Here is Here)
+def later():
+    threading.main_thread().join()
+    late()
+atexit.register(late)
+threading.Thread(target=later).start()
+print(__file__, sys.argv, sys.path[0], __name__, type(__loader__).__name__, __builtins__)
+print(__spec__ and (__spec__.name, __spec__.origin), (lambda: 0).__code__.co_filename)
+print(sorted(name for name in globals() if name != "__annotations__"))
+os.chdir("/")
+print(pathlib.Path(__file__).exists())
+"""
+
+
+@pytest.mark.parametrize("arguments", [["program.py"], ["-m", "program"], ["-m", "package"], ["directory"],
+                                       ["archive.zip"], ["compiled.pyc"]], ids=" ".join)
+def test_a_program_is_main_as_under_python_to_its_end(tmp_path, arguments):
+    for folder in "package", "directory":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__main__.py").write_text(LASTING)
+    (tmp_path / "program.py").write_text(LASTING)
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("__main__.py", LASTING)
+    py_compile.compile(tmp_path / "program.py", tmp_path / "compiled.pyc")
+    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    stock = python(*arguments, "an argument", cwd=tmp_path, env=env)
+    ours = python("-m", "iora", *arguments, "an argument", cwd=tmp_path, env=env)
+    assert stock.returncode == ours.returncode == 0, ours.stderr
+    assert ours.stdout == stock.stdout and "True True\nTrue True\n" in ours.stdout
 
 
 @pytest.mark.parametrize("arguments, status, message", [
