@@ -375,6 +375,27 @@ def test_a_signal_handler_that_was_removed_is_not_called_for_a_signal_that_came_
     assert heard == [4, "Exception in callback int('no number')"]
 
 
+@pytest.mark.parametrize("new_event_loop", [asyncio.new_event_loop, iora.new_event_loop])
+def test_a_loop_can_be_run_within_another_that_is_said_not_to_run(new_event_loop):
+    async def inner():
+        await iora.sleep(0.001)
+        return asyncio.get_running_loop()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        within = new_event_loop()
+        asyncio._set_running_loop(None)
+        try:
+            ran_in = within.run_until_complete(inner())
+        finally:
+            asyncio._set_running_loop(loop)
+            within.close()
+        return ran_in is within, await iora.wait_for(inner(), 10) is loop, iora.get_running_loop() is loop
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        assert runner.run(main()) == (True, True, True)
+
+
 def test_the_wakeup_descriptor_is_given_back(loop):
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
