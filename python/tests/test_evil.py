@@ -71,6 +71,25 @@ def test_a_callback_whose_context_is_entered_already_is_told_of_and_not_called(l
     assert called == [] and "cannot enter context" in caplog.text
 
 
+def test_a_handle_that_is_run_by_its_own_callback_keeps_its_arguments_while_that_runs(loop, caplog):
+    class Argument:
+        """Whose release can be seen."""
+
+    def callback(argument):
+        seen.append(weakref.ref(argument))
+        del argument
+        handle._run()  # is refused, since its context has been entered
+        handle.cancel()
+        seen.append(seen[0]() is not None)
+
+    seen = []
+    handle = loop.call_soon(callback, Argument())
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    assert seen[1:] == [True] and seen[0]() is None
+    assert "cannot enter context" in caplog.text
+
+
 def test_an_exception_handler_that_drops_what_it_is_told_of(loop):
     """gh-126080"""
     def handler(loop, context):
