@@ -148,6 +148,8 @@ PyObject *iora__loop_add_reader(LoopObject *loop, PyObject *const *args, Py_ssiz
 PyObject *iora__loop_add_writer(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names);
 PyObject *iora__loop_remove_reader(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names);
 PyObject *iora__loop_remove_writer(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names);
+/* -1 with RuntimeError if a transport has this descriptor. */
+int iora__loop_check_free(LoopObject *loop, int fd, PyObject *object);
 void iora__loop_drop_watches(LoopObject *loop);
 int iora__loop_traverse_watches(LoopObject *loop, visitproc visit, void *arg);
 

@@ -129,8 +129,8 @@ as_descriptor(PyObject *object)
     return fd;
 }
 
-static int
-check_free(LoopObject *loop, int fd, PyObject *object)
+int
+iora__loop_check_free(LoopObject *loop, int fd, PyObject *object)
 {
     if ((size_t)fd >= loop->n_descriptors)
         return 0;
@@ -147,7 +147,7 @@ add(LoopObject *loop, PyObject *const *args, Py_ssize_t n, int side)
 
     if ((fd = as_descriptor(args[0])) < 0 || iora__loop_check_closed(loop) < 0)
         return NULL;
-    if (check_free(loop, fd, args[0]) < 0 ||
+    if (iora__loop_check_free(loop, fd, args[0]) < 0 ||
         (handle = iora__handle_new(loop, args[1], args + 2, n - 2, NULL)) == NULL)
         return NULL;
     if ((watch = get_watch(loop, fd)) == NULL)
@@ -197,7 +197,7 @@ remove_side(LoopObject *loop, PyObject *object, int side)
         if ((fd = find_by_object(loop, object)) < 0)
             return NULL;
         PyErr_Clear();
-    } else if (check_free(loop, fd, object) < 0) {
+    } else if (iora__loop_check_free(loop, fd, object) < 0) {
         return NULL;
     }
     if ((size_t)fd >= loop->n_descriptors || (watch = loop->descriptors[fd].watch) == NULL ||
