@@ -116,15 +116,32 @@ find_by_object(const LoopObject *loop, const PyObject *file)
     return -1;
 }
 
+/* Say of what is no descriptor what asyncio says: that its number is none, as that of a closed socket, or that it has
+ * none. */
+static void
+say_no_descriptor(PyObject *object)
+{
+    PyObject *const number =
+        PyLong_Check(object) ? Py_NewRef(object) : PyObject_CallMethod(object, "fileno", NULL);
+
+    if (number != NULL && PyLong_Check(number)) {
+        PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %S", number);
+    } else if (number != NULL || !PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_ValueError, "Invalid file object: %R", object);
+    }
+    Py_XDECREF(number);
+}
+
 /* What asyncio takes for a descriptor: a number, or something with fileno(). */
 static int
 as_descriptor(PyObject *object)
 {
     const int fd = PyObject_AsFileDescriptor(object);
 
-    if (fd < 0 && PyErr_ExceptionMatches(PyExc_TypeError)) {
+    if (fd < 0 && (PyErr_ExceptionMatches(PyExc_TypeError) || PyErr_ExceptionMatches(PyExc_ValueError))) {
         PyErr_Clear();
-        PyErr_Format(PyExc_ValueError, "Invalid file object: %R", object);
+        say_no_descriptor(object);
     }
     return fd;
 }

@@ -717,3 +717,21 @@ def test_the_socket_of_a_transport_is_refused(new_event_loop):
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main())
+
+
+@pytest.mark.parametrize("new_event_loop", [asyncio.new_event_loop, iora.new_event_loop])
+def test_what_is_no_descriptor_is_refused(new_event_loop, tmp_path):
+    closed = socket.socket()
+    closed.close()
+    with open(tmp_path / "file", "wb") as file:
+        pass
+    loop = new_event_loop()
+    try:
+        for method, args in (loop.add_reader, (print,)), (loop.add_writer, (print,)), (loop.remove_reader, ()):
+            for wrong, text in ((closed, "Invalid file descriptor: -1"), (-5, "Invalid file descriptor: -5"),
+                                (file, "Invalid file object: <_io.BufferedWriter"),
+                                ("x", "Invalid file object: 'x'")):
+                with pytest.raises(ValueError, match=text):
+                    method(wrong, *args)
+    finally:
+        loop.close()
