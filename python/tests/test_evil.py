@@ -351,7 +351,7 @@ def test_what_is_released_as_a_loop_is_closed_finds_it_closed(new_event_loop, wh
         assert set(said) == {True, "Event loop is closed"}
 
 
-@pytest.mark.parametrize("deep", [3_000, 100_000])
+@pytest.mark.parametrize("deep", [20_000, 100_000])
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 def test_a_deep_chain_of_awaits_ends_in_a_recursion_error(run, deep):
     """And not the process, by the end of its stack; nor does letting go of the chain."""
