@@ -161,6 +161,17 @@ make(LoopObject *loop, int fd, PyObject *const *args, Py_ssize_t n)
     return attempt;
 }
 
+/* -1 with RuntimeError if a transport has it. */
+static int
+check_free(LoopObject *loop, int fd)
+{
+    PyObject *const number = PyLong_FromLong(fd);
+    const int rc = number != NULL ? iora__loop_check_free(loop, fd, number) : -1;
+
+    Py_XDECREF(number);
+    return rc;
+}
+
 PyObject *
 iora__loop_attempt(LoopObject *loop, PyObject *const *args, Py_ssize_t n)
 {
@@ -173,7 +184,7 @@ iora__loop_attempt(LoopObject *loop, PyObject *const *args, Py_ssize_t n)
         return NULL;
     }
     if ((fd = PyObject_AsFileDescriptor(args[0])) < 0 || (writing = PyObject_IsTrue(args[1])) < 0 ||
-        iora__loop_check_closed(loop) < 0)
+        iora__loop_check_closed(loop) < 0 || check_free(loop, fd) < 0)
         return NULL;
     if ((attempt = make(loop, fd, args + 2, n - 2)) == NULL)
         return NULL;

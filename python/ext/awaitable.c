@@ -33,6 +33,8 @@
 
 enum { NEW, SUSPENDED, RUNNING, DONE };
 
+static PySendResult awaitable_am_send(AwaitableObject *self, PyObject *value, PyObject **out);
+
 /* ---- making and ending --------------------------------------------------------------------------- */
 
 /* One of the free list, alive again: PyObject_Init() without the call. */
@@ -101,16 +103,15 @@ awaitable_traverse(AwaitableObject *self, visitproc visit, void *arg)
     return 0;
 }
 
+/* It is done, and references nothing. */
 static void
-awaitable_dealloc(AwaitableObject *self)
+free_done(AwaitableObject *self)
 {
     PyTypeObject *const type = Py_TYPE(self);
     struct state *const state = self->state;
     PyObject *const module = state->module;
 
-    if (self->status != DONE && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0)
-        return;
-    PyObject_GC_UnTrack(self); /* it is done, and references nothing */
+    PyObject_GC_UnTrack(self);
     if (self->weak_references != NULL)
         PyObject_ClearWeakRefs((PyObject *)self);
     /* What was finalized is marked, and could not be finalized again. */
@@ -120,6 +121,22 @@ awaitable_dealloc(AwaitableObject *self)
         PyObject_GC_Del(self);
     Py_DECREF(type);
     Py_DECREF(module);
+}
+
+static void
+awaitable_dealloc(AwaitableObject *self)
+{
+    if (self->status == DONE) {
+        free_done(self);
+        return;
+    }
+    /* Its end lets go of what it was to await, which may be one of us: how deep that goes the interpreter limits. */
+    PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, awaitable_dealloc);
+    PyObject_GC_Track(self);
+    if (PyObject_CallFinalizerFromDealloc((PyObject *)self) == 0)
+        free_done(self);
+    Py_TRASHCAN_END;
 }
 
 void
@@ -245,6 +262,22 @@ throw_into(AwaitableObject *self, PyObject **out)
 
 /* ---- running ------------------------------------------------------------------------------------------ */
 
+/* Send to what is awaited. Of a chain of ours the interpreter knows nothing: it is told, so that it ends in a
+ * RecursionError. What is another's is checked there. */
+static PySendResult
+send_into(AwaitableObject *self, PyObject *value, PyObject **out)
+{
+    PySendResult sent;
+
+    if (!Py_IS_TYPE(self->inner, self->state->awaitable_type))
+        return PyIter_Send(self->inner, value, out);
+    if (Py_EnterRecursiveCall(" while awaiting"))
+        return PYGEN_ERROR;
+    sent = awaitable_am_send((AwaitableObject *)self->inner, value, out);
+    Py_LeaveRecursiveCall();
+    return sent;
+}
+
 /* A StopIteration must not leave a coroutine as an exception of its body. */
 static void
 convert_stop(void)
@@ -308,7 +341,7 @@ run_steps(AwaitableObject *self, PyObject *value, PyObject **out)
         value = NULL;
         if (self->inner == NULL)
             continue;
-        sent = PyIter_Send(self->inner, Py_None, &value);
+        sent = send_into(self, Py_None, &value);
         if (sent == PYGEN_NEXT) {
             self->status = SUSPENDED;
             *out = value;
@@ -330,7 +363,7 @@ go_on(AwaitableObject *self, PyObject *value, PyObject **out)
     self->status = RUNNING;
     if (self->inner == NULL)
         return run_steps(self, Py_XNewRef(value), out);
-    sent = value != NULL ? PyIter_Send(self->inner, value, &got) : throw_into(self, &got);
+    sent = value != NULL ? send_into(self, value, &got) : throw_into(self, &got);
     if (sent == PYGEN_NEXT) {
         self->status = SUSPENDED;
         *out = got;
@@ -404,6 +437,16 @@ throw_set(AwaitableObject *self, PyObject **out)
     sent = go_on(self, NULL, out);
     Py_DECREF(self);
     return sent;
+}
+
+static PyObject *
+awaitable_await(AwaitableObject *self)
+{
+    if (self->status == SUSPENDED) {
+        PyErr_SetString(PyExc_RuntimeError, "coroutine is being awaited already");
+        return NULL;
+    }
+    return Py_NewRef((PyObject *)self);
 }
 
 /* ---- what a generator gives by exceptions -------------------------------------------------------------- */
@@ -722,7 +765,7 @@ static PyType_Slot awaitable_slots[] = {
     {Py_tp_repr, awaitable_repr},
     {Py_tp_iter, return_self}, /* what __await__() gives is iterated over, too */
     {Py_tp_iternext, awaitable_next},
-    {Py_am_await, return_self},
+    {Py_am_await, awaitable_await},
     {Py_am_send, awaitable_am_send},
     {Py_tp_methods, awaitable_methods},
     {Py_tp_members, awaitable_members},

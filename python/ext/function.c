@@ -163,6 +163,69 @@ iora__take_size(PyObject *given, Py_ssize_t *out)
     return 0;
 }
 
+/* The arguments of the first parameters from the n-th on, by name. */
+static int
+take_first(const char *function, const char *const *first, PyObject *const *args, Py_ssize_t n, PyObject *names,
+           PyObject **out)
+{
+    const Py_ssize_t n_names = names != NULL ? PyTuple_GET_SIZE(names) : 0;
+    Py_ssize_t n_first = 0;
+
+    for (; first[n_first] != NULL; n_first++)
+        out[n_first] = n_first < n ? args[n_first] : NULL;
+    for (Py_ssize_t i = 0; i < n_names; i++) {
+        PyObject *const name = PyTuple_GET_ITEM(names, i);
+
+        if (find_parameter(first, name) >= 0 && take_name(function, first, n, name, args[n + i], out) < 0)
+            return -1;
+    }
+    return check_given(function, first, n_first, out);
+}
+
+PyObject *
+iora__call_in_order(const char *function, const char *const *first, PyObject *self, PyObject *const *args,
+                    Py_ssize_t n, PyObject *names, iora__keyword_call call)
+{
+    enum { FIRST_MAX = 2 };
+    const Py_ssize_t n_names = names != NULL ? PyTuple_GET_SIZE(names) : 0;
+    PyObject **const all = PyMem_New(PyObject *, (size_t)(FIRST_MAX + n_names));
+    PyObject *others = NULL, *result = NULL;
+    Py_ssize_t n_first = 0, n_others = 0;
+
+    if (all == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    if (take_first(function, first, args, n, names, all) < 0)
+        goto done;
+    while (first[n_first] != NULL)
+        n_first++;
+    if ((others = PyTuple_New(n_names - (n_first - n))) == NULL)
+        goto done;
+    for (Py_ssize_t i = 0; i < n_names; i++) {
+        PyObject *const name = PyTuple_GET_ITEM(names, i);
+
+        if (find_parameter(first, name) >= 0)
+            continue;
+        all[n_first + n_others] = args[n + i];
+        PyTuple_SET_ITEM(others, n_others++, Py_NewRef(name));
+    }
+    result = call(self, all, n_first, n_others > 0 ? others : NULL);
+done:
+    Py_XDECREF(others);
+    PyMem_Free(all);
+    return result;
+}
+
+int
+iora__refuse_names(const char *function, PyObject *names)
+{
+    if (names == NULL || PyTuple_GET_SIZE(names) == 0)
+        return 0;
+    PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, PyTuple_GET_ITEM(names, 0));
+    return -1;
+}
+
 /* ---- making and ending ------------------------------------------------------------------------------- */
 
 static int

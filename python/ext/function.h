@@ -42,6 +42,16 @@ iora__only_arg(const char *function, const char *name, PyObject *const *args, Py
     return iora__take_args(function, parameters, 1, args, n, names, &given) < 0 ? NULL : given;
 }
 
+/* A call with keywords, of which fewer are positional than the function has first parameters (the list ends with NULL):
+ * make it again, with those that were given by name in their places. Other names stay such. TypeError if one is
+ * missing. */
+typedef PyObject *(*iora__keyword_call)(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *names);
+PyObject *iora__call_in_order(const char *function, const char *const *first, PyObject *self, PyObject *const *args,
+                              Py_ssize_t n, PyObject *names, iora__keyword_call call);
+
+/* -1 with TypeError if there are names. */
+int iora__refuse_names(const char *function, PyObject *names);
+
 /* The same as iora__take_args() for the arguments of __init__. */
 int iora__take_init_args(const char *function, const char *const *parameters, Py_ssize_t n_required,
                          PyObject *args, PyObject *keywords, PyObject **out);

@@ -316,6 +316,7 @@ call(HandleObject *handle)
 int
 iora__handle_run(HandleObject *handle)
 {
+    const uint8_t was_running = handle->flags & IORA__RUNNING; /* it is run by what it calls */
     PyObject *result = NULL;
     int rc = 0;
 
@@ -330,8 +331,8 @@ iora__handle_run(HandleObject *handle)
         Py_DECREF(result);
     else
         rc = iora__handle_report(handle);
-    handle->flags &= (uint8_t)~IORA__RUNNING;
-    if (handle->flags & IORA__CANCELLED)
+    handle->flags = (uint8_t)((handle->flags & ~IORA__RUNNING) | was_running);
+    if ((handle->flags & (IORA__CANCELLED | IORA__RUNNING)) == IORA__CANCELLED)
         iora__handle_forget(handle);
     return rc;
 }

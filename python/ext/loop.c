@@ -9,8 +9,9 @@
  *
  * The C base comes first: a C type over a Python class with its own traverse would hang the collector.
  *
- * Life: open --- close() ---> closed (core is NULL; what can be asked still can) --- dropped. A loop that is
- * dropped open says so by a ResourceWarning and closes itself.
+ * Life: open --- close() ---> closed (what can be asked still can) --- core is NULL --- dropped. It is closed before it
+ * lets go of anything, which may run anything: what that could add would outlive the core. A loop that is dropped open
+ * says so by a ResourceWarning and closes itself.
  */
 #include "ext/loop.h"
 
@@ -46,7 +47,7 @@ iora__raise(int code)
 int
 iora__loop_check_closed(LoopObject *loop)
 {
-    if (loop->core != NULL)
+    if (!loop->is_closed)
         return 0;
     PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
     return -1;
@@ -106,6 +107,7 @@ loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
         return NULL;
     loop->module = Py_NewRef(iora__module_of(type));
     loop->state = PyModule_GetState(loop->module);
+    loop->is_closed = true; /* until it has a core */
     loop->signal_fds[0] = loop->signal_fds[1] = -1;
     iora__list_init(&loop->timers);
     iora__list_init(&loop->transports);
@@ -167,6 +169,7 @@ open_core(LoopObject *loop)
         return iora__raise(rc);
     }
     iora__loop_init_guest(loop);
+    loop->is_closed = false;
     return 0;
 }
 
@@ -211,6 +214,7 @@ close_core(LoopObject *loop)
 {
     if (loop->core == NULL)
         return;
+    loop->is_closed = true;
     iora__loop_drop_transports(loop);
     iora__loop_drop_listeners(loop);
     drop_callbacks(loop);
@@ -229,7 +233,7 @@ loop_close(LoopObject *loop, PyObject *unused)
         PyErr_SetString(PyExc_RuntimeError, "Cannot close a running event loop");
         return NULL;
     }
-    if (loop->core == NULL)
+    if (loop->is_closed)
         Py_RETURN_NONE;
     if (loop->debug) {
         result = PyObject_CallMethod(loop->state->logger, "debug", "sO", "Close %r", loop);
@@ -312,6 +316,7 @@ loop_traverse(LoopObject *loop, visitproc visit, void *arg)
 static int
 loop_clear(LoopObject *loop)
 {
+    loop->is_closed = true;
     if (loop->core != NULL) {
         iora__loop_drop_transports(loop);
         iora__loop_drop_listeners(loop);
@@ -403,6 +408,45 @@ keywords_for(LoopObject *loop, PyObject **kept)
     return keywords;
 }
 
+#if PY_VERSION_HEX < 0x030c0000
+/* {"loop": self} with the arguments that have names. */
+static PyObject *
+keywords_with(LoopObject *loop, PyObject *const *args, PyObject *names)
+{
+    const Py_ssize_t n_names = PyTuple_GET_SIZE(names);
+    PyObject *const keywords = Py_BuildValue("{s:O}", "loop", loop);
+
+    for (Py_ssize_t i = 0; keywords != NULL && i < n_names; i++) {
+        if (PyDict_SetItem(keywords, PyTuple_GET_ITEM(names, i), args[i]) < 0) {
+            Py_DECREF(keywords);
+            return NULL;
+        }
+    }
+    return keywords;
+}
+
+/* Who has no name gets one here too, so that no two have the same. */
+static PyObject *
+make_task_with(LoopObject *loop, PyObject *coroutine, PyObject *const *args, PyObject *names)
+{
+    struct state *const state = loop->state;
+    PyObject *const keywords = keywords_with(loop, args, names);
+    PyObject *const positional = keywords != NULL ? PyTuple_Pack(1, coroutine) : NULL;
+    PyObject *name, *task = NULL;
+
+    if (positional != NULL) {
+        name = PyDict_GetItemWithError(keywords, state->asyncio.str_name);
+        if (name == NULL || name == Py_None)
+            task = PyErr_Occurred() ? NULL : call_task_type(state, positional, keywords);
+        else
+            task = PyObject_Call((PyObject *)state->asyncio.task_type, positional, keywords);
+    }
+    Py_XDECREF(keywords);
+    Py_XDECREF(positional);
+    return task;
+}
+#endif
+
 static PyObject *
 make_task(LoopObject *loop, PyObject *coroutine)
 {
@@ -419,11 +463,14 @@ make_task(LoopObject *loop, PyObject *coroutine)
 static PyObject *
 loop_create_task(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
+    static const char *const first[] = {"coro", NULL};
     struct state *const state = loop->state;
     const Py_ssize_t n_names = names == NULL ? 0 : PyTuple_GET_SIZE(names);
     PyObject *stack[2 + 8], *type, *all_names, *task;
 
-    if (n != 1 || n_names > 7) {
+    if (n < 1)
+        return iora__loop_call_in_order(loop, "create_task", first, args, n, names, loop_create_task);
+    if (n > 1 || n_names > 7) {
         PyErr_SetString(PyExc_TypeError, "create_task() takes a coroutine and keyword arguments");
         return NULL;
     }
@@ -444,6 +491,13 @@ loop_create_task(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject
         Py_DECREF(type);
         return task;
     }
+#if PY_VERSION_HEX < 0x030c0000
+    if (type == (PyObject *)state->asyncio.task_type) {
+        task = make_task_with(loop, args[0], args + 1, names);
+        Py_DECREF(type);
+        return task;
+    }
+#endif
     all_names = n_names == 0 ? Py_NewRef(state->task_keywords)
                              : PySequence_Concat(state->task_keywords, names);
     if (all_names == NULL) {
@@ -477,8 +531,13 @@ loop_create_future(LoopObject *loop, PyObject *unused)
 }
 
 static PyObject *
-loop_set_task_factory(LoopObject *loop, PyObject *factory)
+loop_set_task_factory(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
+    static const char *const parameters[] = {"factory", NULL};
+    PyObject *factory;
+
+    if (iora__take_args("set_task_factory", parameters, 1, args, n, names, &factory) < 0)
+        return NULL;
     if (factory != Py_None && !PyCallable_Check(factory)) {
         PyErr_SetString(PyExc_TypeError, "task factory must be a callable or None");
         return NULL;
@@ -521,7 +580,7 @@ static PyObject *
 loop_is_closed(LoopObject *loop, PyObject *unused)
 {
     (void)unused;
-    return PyBool_FromLong(loop->core == NULL);
+    return PyBool_FromLong(loop->is_closed);
 }
 
 static PyObject *
@@ -542,11 +601,14 @@ loop_get_debug(LoopObject *loop, PyObject *unused)
 }
 
 static PyObject *
-loop_set_debug(LoopObject *loop, PyObject *enabled)
+loop_set_debug(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    const int is_true = PyObject_IsTrue(enabled);
+    static const char *const parameters[] = {"enabled", NULL};
+    PyObject *enabled;
+    int is_true;
 
-    if (is_true < 0)
+    if (iora__take_args("set_debug", parameters, 1, args, n, names, &enabled) < 0 ||
+        (is_true = PyObject_IsTrue(enabled)) < 0)
         return NULL;
     loop->debug = is_true;
     if (!loop->is_running)
@@ -586,7 +648,7 @@ static PyObject *
 get_closed(LoopObject *loop, void *unused)
 {
     (void)unused;
-    return PyBool_FromLong(loop->core == NULL);
+    return PyBool_FromLong(loop->is_closed);
 }
 
 static PyObject *
@@ -669,29 +731,29 @@ static PyMethodDef loop_methods[] = {
     METHOD("call_at", iora__loop_call_at, KEYWORDS,
            "call_at($self, when, callback, *args, context=None)\n--\n\n"
            "Call callback(*args) at a time of the loop's clock."),
-    METHOD("run_in_executor", iora__loop_run_in_executor, METH_FASTCALL,
+    METHOD("run_in_executor", iora__loop_run_in_executor, KEYWORDS,
            "run_in_executor($self, executor, func, *args)\n--\n\n"
            "A future for func(*args), called in a thread of the executor (None: the loop's own)."),
     METHOD("create_future", loop_create_future, METH_NOARGS, "create_future($self, /)\n--\n\n"),
     METHOD("create_task", loop_create_task, KEYWORDS,
            "create_task($self, coro, **kwargs)\n--\n\nHave a coroutine run."),
-    METHOD("set_task_factory", loop_set_task_factory, METH_O,
+    METHOD("set_task_factory", loop_set_task_factory, KEYWORDS,
            "set_task_factory($self, factory)\n--\n\n"),
     METHOD("get_task_factory", loop_get_task_factory, METH_NOARGS,
            "get_task_factory($self, /)\n--\n\n"),
-    METHOD("add_reader", iora__loop_add_reader, METH_FASTCALL,
+    METHOD("add_reader", iora__loop_add_reader, KEYWORDS,
            "add_reader($self, fd, callback, *args)\n--\n\n"
            "Call callback(*args) while the descriptor can be read."),
-    METHOD("add_writer", iora__loop_add_writer, METH_FASTCALL,
+    METHOD("add_writer", iora__loop_add_writer, KEYWORDS,
            "add_writer($self, fd, callback, *args)\n--\n\n"
            "Call callback(*args) while the descriptor can be written."),
-    METHOD("remove_reader", iora__loop_remove_reader, METH_O,
+    METHOD("remove_reader", iora__loop_remove_reader, KEYWORDS,
            "remove_reader($self, fd)\n--\n\nWhether there was one."),
-    METHOD("remove_writer", iora__loop_remove_writer, METH_O,
+    METHOD("remove_writer", iora__loop_remove_writer, KEYWORDS,
            "remove_writer($self, fd)\n--\n\nWhether there was one."),
     /* The pidfd watcher of CPython 3.12 calls these. */
-    METHOD("_add_reader", iora__loop_add_reader, METH_FASTCALL, ""),
-    METHOD("_remove_reader", iora__loop_remove_reader, METH_O, ""),
+    METHOD("_add_reader", iora__loop_add_reader, KEYWORDS, ""),
+    METHOD("_remove_reader", iora__loop_remove_reader, KEYWORDS, ""),
     METHOD("_attempt", iora__loop_attempt, METH_FASTCALL,
            "_attempt($self, fd, writing, function, *args)\n--\n\n"
            "A future for function(*args), called each time that the descriptor is ready until it "
@@ -702,7 +764,7 @@ static PyMethodDef loop_methods[] = {
     METHOD("_transports_of", iora__loop_transports_of, METH_O, ""),
     METHOD("_listen", iora__loop_listen, METH_FASTCALL, ""),
     METHOD("get_debug", loop_get_debug, METH_NOARGS, "get_debug($self, /)\n--\n\n"),
-    METHOD("set_debug", loop_set_debug, METH_O, "set_debug($self, enabled)\n--\n\n"),
+    METHOD("set_debug", loop_set_debug, KEYWORDS, "set_debug($self, enabled)\n--\n\n"),
     METHOD("_check_running", iora__loop_check_running, METH_NOARGS, ""),
     METHOD("_check_closed", loop_check_closed, METH_NOARGS, ""),
     METHOD("_check_callback", loop_check_callback, METH_VARARGS, ""),

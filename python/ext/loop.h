@@ -6,6 +6,7 @@
 
 #include "core/loop.h"
 #include "ext/bound.h"
+#include "ext/function.h"
 #include "ext/handle.h"
 #include "ext/ring.h"
 #include "ext/state.h"
@@ -22,7 +23,7 @@ typedef struct LoopObject {
     PyObject_HEAD
     PyObject *module; /* whose state this is: it must not go before us */
     struct state *state;
-    iora_loop *core; /* NULL once closed */
+    iora_loop *core; /* NULL once it is closed and has let go of everything */
     struct iora__guest guest;
 
     struct ring ready;
@@ -40,6 +41,7 @@ typedef struct LoopObject {
     PyThreadState *released; /* while the loop waits without the GIL */
     bool is_blocked;
     bool is_woken; /* since it blocked */
+    bool is_closed;
     bool is_running;
     bool is_stopping;
     bool debug;
@@ -84,6 +86,17 @@ iora__loop_is_plain(LoopObject *loop)
     return !loop->is_shadowed && (version != 0 && version == loop->plain.version
                                       ? loop->plain.is_plain
                                       : iora__loop_ask_class(loop));
+}
+
+/* A method, called again with the first parameters in their places (function.h). */
+typedef PyObject *(*iora__loop_method)(LoopObject *, PyObject *const *, Py_ssize_t, PyObject *);
+
+static inline PyObject *
+iora__loop_call_in_order(LoopObject *loop, const char *name, const char *const *first, PyObject *const *args,
+                         Py_ssize_t n, PyObject *names, iora__loop_method method)
+{
+    return iora__call_in_order(name, first, (PyObject *)loop, args, n, names,
+                               (iora__keyword_call)(void (*)(void))method);
 }
 
 /* Make a handle ready; steals the reference. */
@@ -131,10 +144,12 @@ PyObject *iora__loop_make_ready(LoopObject *loop, PyObject *const *args, Py_ssiz
 int iora__loop_check_callback(LoopObject *loop, PyObject *callback, const char *method);
 
 /* ext/watch.c */
-PyObject *iora__loop_add_reader(LoopObject *loop, PyObject *const *args, Py_ssize_t n);
-PyObject *iora__loop_add_writer(LoopObject *loop, PyObject *const *args, Py_ssize_t n);
-PyObject *iora__loop_remove_reader(LoopObject *loop, PyObject *fd);
-PyObject *iora__loop_remove_writer(LoopObject *loop, PyObject *fd);
+PyObject *iora__loop_add_reader(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names);
+PyObject *iora__loop_add_writer(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names);
+PyObject *iora__loop_remove_reader(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names);
+PyObject *iora__loop_remove_writer(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names);
+/* -1 with RuntimeError if a transport has this descriptor. */
+int iora__loop_check_free(LoopObject *loop, int fd, PyObject *object);
 void iora__loop_drop_watches(LoopObject *loop);
 int iora__loop_traverse_watches(LoopObject *loop, visitproc visit, void *arg);
 

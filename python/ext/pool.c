@@ -207,7 +207,7 @@ deliver(JobObject *job)
     LoopObject *const loop = job->loop;
     HandleObject *finish;
 
-    if (loop->core == NULL) {
+    if (loop->is_closed) {
         withdraw(job); /* nobody waits */
         return NULL;
     }
@@ -534,7 +534,7 @@ has_executor(const LoopObject *loop)
 bool
 iora__pool_is_used(LoopObject *loop)
 {
-    return loop->core != NULL && !loop->debug && !loop->executor_shutdown_called &&
+    return !loop->is_closed && !loop->debug && !loop->executor_shutdown_called &&
            !has_executor(loop) && iora__loop_is_plain(loop);
 }
 
@@ -608,13 +608,13 @@ run_by_default(LoopObject *loop, PyObject *const *args, Py_ssize_t n)
 }
 
 PyObject *
-iora__loop_run_in_executor(LoopObject *loop, PyObject *const *args, Py_ssize_t n)
+iora__loop_run_in_executor(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    if (n < 2) {
-        PyErr_Format(PyExc_TypeError, "run_in_executor() takes an executor and a function (%zd given)", n);
-        return NULL;
-    }
-    if (iora__loop_check_closed(loop) < 0 ||
+    static const char *const first[] = {"executor", "func", NULL};
+
+    if (n < 2)
+        return iora__loop_call_in_order(loop, "run_in_executor", first, args, n, names, iora__loop_run_in_executor);
+    if (iora__refuse_names("run_in_executor", names) < 0 || iora__loop_check_closed(loop) < 0 ||
         (loop->debug && iora__loop_check_callback(loop, args[1], "run_in_executor") < 0))
         return NULL;
     return args[0] == Py_None ? run_by_default(loop, args + 1, n - 1)
@@ -627,7 +627,7 @@ iora__pool_get_executor(LoopObject *loop, void *unused)
     PyObject *executor = loop->default_executor;
 
     (void)unused;
-    if ((executor == NULL || executor == Py_None) && loop->pool != NULL && loop->core != NULL) {
+    if ((executor == NULL || executor == Py_None) && loop->pool != NULL && !loop->is_closed) {
         if ((executor = ask("make_executor", NULL)) == NULL)
             return NULL;
         Py_XSETREF(loop->default_executor, executor);

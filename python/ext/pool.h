@@ -5,7 +5,7 @@
 #include "ext/loop.h"
 
 /* run_in_executor(executor, func, *args) of a loop. */
-PyObject *iora__loop_run_in_executor(LoopObject *loop, PyObject *const *args, Py_ssize_t n);
+PyObject *iora__loop_run_in_executor(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names);
 
 /* A future for call(), called in one of the loop's threads within that context. */
 PyObject *iora__pool_run(LoopObject *loop, PyObject *call, PyObject *context);

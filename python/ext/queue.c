@@ -41,22 +41,34 @@ call_and_drop(PyObject *answer)
 }
 
 static int
-add(QueueObject *self, PyObject *item)
+add_to_container(const QueueObject *self, PyObject *container, PyObject *item)
 {
     struct state *const state = self->sync.state;
-    PyObject *const args[] = {self->container, item};
+    PyObject *const args[] = {container, item};
 
-    if (self->container == NULL) {
-        if (iora__ring_push(&self->ring, item) < 0)
-            return -1;
-        Py_INCREF(item);
-        return 0;
-    }
     if (self->order == IORA__HEAP)
         return call_and_drop(PyObject_Vectorcall(state->heappush, args, 2, NULL));
-    if (PyList_CheckExact(self->container))
-        return PyList_Append(self->container, item);
-    return call_and_drop(PyObject_CallMethodOneArg(self->container, state->str_append, item));
+    if (PyList_CheckExact(container))
+        return PyList_Append(container, item);
+    return call_and_drop(PyObject_CallMethodOneArg(container, state->str_append, item));
+}
+
+/* The container is held meanwhile: what compares items, or a container of the program's, may take it away. */
+static int
+add(QueueObject *self, PyObject *item)
+{
+    PyObject *const container = Py_XNewRef(self->container);
+    int rc;
+
+    if (container != NULL) {
+        rc = add_to_container(self, container, item);
+        Py_DECREF(container);
+        return rc;
+    }
+    if (iora__ring_push(&self->ring, item) < 0)
+        return -1;
+    Py_INCREF(item);
+    return 0;
 }
 
 static PyObject *
@@ -75,16 +87,27 @@ take_from_ring(struct ring *ring)
 }
 
 static PyObject *
-take(QueueObject *self)
+take_from_container(const QueueObject *self, PyObject *container)
 {
     struct state *const state = self->sync.state;
 
-    if (self->container == NULL)
-        return take_from_ring(&self->ring);
     if (self->order == IORA__HEAP)
-        return PyObject_CallOneArg(state->heappop, self->container);
-    return PyObject_CallMethodNoArgs(
-        self->container, self->order == IORA__LIFO ? state->str_pop : state->str_popleft);
+        return PyObject_CallOneArg(state->heappop, container);
+    return PyObject_CallMethodNoArgs(container,
+                                     self->order == IORA__LIFO ? state->str_pop : state->str_popleft);
+}
+
+static PyObject *
+take(QueueObject *self)
+{
+    PyObject *const container = Py_XNewRef(self->container);
+    PyObject *item;
+
+    if (container == NULL)
+        return take_from_ring(&self->ring);
+    item = take_from_container(self, container);
+    Py_DECREF(container);
+    return item;
 }
 
 /* The container in which Python sees the items. */

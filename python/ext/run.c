@@ -516,12 +516,17 @@ iora__loop_run_forever(LoopObject *loop, PyObject *unused)
 {
     struct hooks hooks;
     struct hearing hearing;
+    iora_loop *outer;
     int rc;
 
     (void)unused;
     if (iora__loop_check_closed(loop) < 0 || check_is_free(loop) < 0)
         return NULL;
+    /* One of ours that runs and of which asyncio has been told that it does not goes on when this one has ended. */
+    outer = iora__running;
+    iora__running = NULL;
     if ((rc = iora__loop_enter(loop->core)) < 0) {
+        iora__running = outer;
         (void)iora__raise(rc);
         return NULL;
     }
@@ -552,6 +557,7 @@ leave:
     iora__bound_clear(&loop->bound);
     loop->batch = 0;
     iora__loop_leave(loop->core);
+    iora__running = outer;
     Py_DECREF(loop);
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }

@@ -46,15 +46,9 @@ take_context(PyObject *const *args, Py_ssize_t n, PyObject *names, PyObject **co
     return 0;
 }
 
-static int
-check_count(Py_ssize_t n, Py_ssize_t least, const char *method)
-{
-    if (n >= least)
-        return 0;
-    PyErr_Format(PyExc_TypeError, "%s() missing %zd required positional argument%s", method,
-                 least - n, least - n == 1 ? "" : "s");
-    return -1;
-}
+static const char *const soon_first[] = {"callback", NULL};
+static const char *const later_first[] = {"delay", "callback", NULL};
+static const char *const at_first[] = {"when", "callback", NULL};
 
 int
 iora__loop_check_callback(LoopObject *loop, PyObject *callback, const char *method)
@@ -113,7 +107,7 @@ is_step(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
     return names != NULL && n > 0 && iora__step_is_known(loop->state, args, n) &&
            (names == loop->state->step_names || iora__step_note_names(loop->state, names)) &&
-           PyContext_CheckExact(args[n]) && !loop->debug && loop->core != NULL &&
+           PyContext_CheckExact(args[n]) && !loop->debug && !loop->is_closed &&
            iora__loop_is_plain(loop);
 }
 
@@ -124,8 +118,9 @@ iora__loop_call_soon(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyOb
 
     if (is_step(loop, args, n, names))
         return iora__step_push(loop, args, n) < 0 ? NULL : Py_NewRef(Py_None);
-    if (check_count(n, 1, "call_soon") < 0 || take_context(args, n, names, &context) < 0 ||
-        iora__loop_check_closed(loop) < 0 ||
+    if (n < 1)
+        return iora__loop_call_in_order(loop, "call_soon", soon_first, args, n, names, iora__loop_call_soon);
+    if (take_context(args, n, names, &context) < 0 || iora__loop_check_closed(loop) < 0 ||
         (loop->debug && check_debug(loop, args[0], "call_soon") < 0))
         return NULL;
     return iora__loop_make_ready(loop, args, n, context);
@@ -137,8 +132,10 @@ iora__loop_call_soon_threadsafe(LoopObject *loop, PyObject *const *args, Py_ssiz
 {
     PyObject *context, *handle;
 
-    if (check_count(n, 1, "call_soon_threadsafe") < 0 ||
-        take_context(args, n, names, &context) < 0 || iora__loop_check_closed(loop) < 0 ||
+    if (n < 1)
+        return iora__loop_call_in_order(loop, "call_soon_threadsafe", soon_first, args, n, names,
+                                        iora__loop_call_soon_threadsafe);
+    if (take_context(args, n, names, &context) < 0 || iora__loop_check_closed(loop) < 0 ||
         (loop->debug && iora__loop_check_callback(loop, args[0], "call_soon_threadsafe") < 0))
         return NULL;
     if ((handle = iora__loop_make_ready(loop, args, n, context)) != NULL)
@@ -233,8 +230,10 @@ iora__loop_call_at(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObje
     PyObject *context;
     double when;
 
-    if (check_count(n, 2, "call_at") < 0 || take_context(args, n, names, &context) < 0 ||
-        as_time(args[0], "when", &when) < 0 || iora__loop_check_closed(loop) < 0 ||
+    if (n < 2)
+        return iora__loop_call_in_order(loop, "call_at", at_first, args, n, names, iora__loop_call_at);
+    if (take_context(args, n, names, &context) < 0 || as_time(args[0], "when", &when) < 0 ||
+        iora__loop_check_closed(loop) < 0 ||
         (loop->debug && check_debug(loop, args[1], "call_at") < 0))
         return NULL;
     return schedule(loop, when, args + 1, n - 1, context);
@@ -268,8 +267,10 @@ iora__loop_call_later(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyO
     PyObject *context;
     double delay, when;
 
-    if (check_count(n, 2, "call_later") < 0 || as_time(args[0], "delay", &delay) < 0 ||
-        take_context(args, n, names, &context) < 0 || iora__loop_check_closed(loop) < 0)
+    if (n < 2)
+        return iora__loop_call_in_order(loop, "call_later", later_first, args, n, names, iora__loop_call_later);
+    if (as_time(args[0], "delay", &delay) < 0 || take_context(args, n, names, &context) < 0 ||
+        iora__loop_check_closed(loop) < 0)
         return NULL;
     when = (double)iora__loop_now_ns(loop->core) * 1e-9 + delay;
     if (!iora__loop_is_plain(loop))

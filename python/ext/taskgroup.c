@@ -22,6 +22,7 @@
 #include "ext/asyncio.h"
 #include "ext/awaitable.h"
 #include "ext/compat.h"
+#include "ext/function.h"
 #include "ext/table.h"
 
 #include <stddef.h>
@@ -243,11 +244,15 @@ static PyObject *
 group_create_task(TaskGroup *group, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
     enum { MAX = 8 };
+    static const char *const first[] = {"coro", NULL};
     const Py_ssize_t n_all = n + (names == NULL ? 0 : PyTuple_GET_SIZE(names));
     PyObject *all[1 + MAX], *task;
     const char *why;
 
-    if (n > 1 || n_all == 0 || n_all > MAX) {
+    if (n < 1)
+        return iora__call_in_order("TaskGroup.create_task", first, (PyObject *)group, args, n, names,
+                                   (iora__keyword_call)(void (*)(void))group_create_task);
+    if (n > 1 || n_all > MAX) {
         PyErr_Format(PyExc_TypeError,
                      "TaskGroup.create_task() takes 1 positional argument but %zd were given", n);
         return NULL;

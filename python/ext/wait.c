@@ -271,6 +271,7 @@ sort(struct state *state, PyObject *futures)
 }
 
 /* ---- the wait ---------------------------------------------------------------------------------------------- */
+/* Its number: so many of the futures, from the first on, have the counter. */
 
 static int
 start_timer(AwaitableObject *self, PyObject *loop, Counter *counter)
@@ -295,8 +296,10 @@ watch(AwaitableObject *self, Counter *counter, PyObject *task)
     for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(futures); i++) {
         PyObject *const future = PyList_GET_ITEM(futures, i);
 
-        if ((rc = iora__note_awaited_by(state, future, task)) == 0)
-            rc = iora__future_add_callback(state, future, (PyObject *)counter, context);
+        if ((rc = iora__future_add_callback(state, future, (PyObject *)counter, context)) < 0)
+            break;
+        self->number++;
+        rc = iora__note_awaited_by(state, future, task);
     }
     Py_XDECREF(context);
     return rc;
@@ -313,7 +316,7 @@ stop(AwaitableObject *self)
 
     if (counter->handle != NULL)
         iora__cancel_handle(state, counter->handle);
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(futures); i++) {
+    for (Py_ssize_t i = 0; i < self->number; i++) {
         PyObject *const future = PyList_GET_ITEM(futures, i);
 
         if (iora__future_remove_callback(state, future, (PyObject *)counter) < 0 ||

@@ -116,21 +116,38 @@ find_by_object(const LoopObject *loop, const PyObject *file)
     return -1;
 }
 
+/* Say of what is no descriptor what asyncio says: that its number is none, as that of a closed socket, or that it has
+ * none. */
+static void
+say_no_descriptor(PyObject *object)
+{
+    PyObject *const number =
+        PyLong_Check(object) ? Py_NewRef(object) : PyObject_CallMethod(object, "fileno", NULL);
+
+    if (number != NULL && PyLong_Check(number)) {
+        PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %S", number);
+    } else if (number != NULL || !PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_ValueError, "Invalid file object: %R", object);
+    }
+    Py_XDECREF(number);
+}
+
 /* What asyncio takes for a descriptor: a number, or something with fileno(). */
 static int
 as_descriptor(PyObject *object)
 {
     const int fd = PyObject_AsFileDescriptor(object);
 
-    if (fd < 0 && PyErr_ExceptionMatches(PyExc_TypeError)) {
+    if (fd < 0 && (PyErr_ExceptionMatches(PyExc_TypeError) || PyErr_ExceptionMatches(PyExc_ValueError))) {
         PyErr_Clear();
-        PyErr_Format(PyExc_ValueError, "Invalid file object: %R", object);
+        say_no_descriptor(object);
     }
     return fd;
 }
 
-static int
-check_free(LoopObject *loop, int fd, PyObject *object)
+int
+iora__loop_check_free(LoopObject *loop, int fd, PyObject *object)
 {
     if ((size_t)fd >= loop->n_descriptors)
         return 0;
@@ -145,13 +162,9 @@ add(LoopObject *loop, PyObject *const *args, Py_ssize_t n, int side)
     PyObject *file_before = NULL;
     int fd, rc;
 
-    if (n < 2) {
-        PyErr_SetString(PyExc_TypeError, "a descriptor and a callback are needed");
-        return NULL;
-    }
     if ((fd = as_descriptor(args[0])) < 0 || iora__loop_check_closed(loop) < 0)
         return NULL;
-    if (check_free(loop, fd, args[0]) < 0 ||
+    if (iora__loop_check_free(loop, fd, args[0]) < 0 ||
         (handle = iora__handle_new(loop, args[1], args + 2, n - 2, NULL)) == NULL)
         return NULL;
     if ((watch = get_watch(loop, fd)) == NULL)
@@ -201,7 +214,7 @@ remove_side(LoopObject *loop, PyObject *object, int side)
         if ((fd = find_by_object(loop, object)) < 0)
             return NULL;
         PyErr_Clear();
-    } else if (check_free(loop, fd, object) < 0) {
+    } else if (iora__loop_check_free(loop, fd, object) < 0) {
         return NULL;
     }
     if ((size_t)fd >= loop->n_descriptors || (watch = loop->descriptors[fd].watch) == NULL ||
@@ -218,28 +231,43 @@ remove_side(LoopObject *loop, PyObject *object, int side)
     return rc < 0 ? NULL : Py_NewRef(Py_True);
 }
 
+static const char *const add_first[] = {"fd", "callback", NULL};
+static const char *const remove_parameters[] = {"fd", NULL};
+
 PyObject *
-iora__loop_add_reader(LoopObject *loop, PyObject *const *args, Py_ssize_t n)
+iora__loop_add_reader(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return add(loop, args, n, READER);
+    if (n < 2)
+        return iora__loop_call_in_order(loop, "add_reader", add_first, args, n, names, iora__loop_add_reader);
+    return iora__refuse_names("add_reader", names) < 0 ? NULL : add(loop, args, n, READER);
 }
 
 PyObject *
-iora__loop_add_writer(LoopObject *loop, PyObject *const *args, Py_ssize_t n)
+iora__loop_add_writer(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return add(loop, args, n, WRITER);
+    if (n < 2)
+        return iora__loop_call_in_order(loop, "add_writer", add_first, args, n, names, iora__loop_add_writer);
+    return iora__refuse_names("add_writer", names) < 0 ? NULL : add(loop, args, n, WRITER);
 }
 
 PyObject *
-iora__loop_remove_reader(LoopObject *loop, PyObject *fd)
+iora__loop_remove_reader(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return remove_side(loop, fd, READER);
+    PyObject *fd;
+
+    return iora__take_args("remove_reader", remove_parameters, 1, args, n, names, &fd) < 0
+               ? NULL
+               : remove_side(loop, fd, READER);
 }
 
 PyObject *
-iora__loop_remove_writer(LoopObject *loop, PyObject *fd)
+iora__loop_remove_writer(LoopObject *loop, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    return remove_side(loop, fd, WRITER);
+    PyObject *fd;
+
+    return iora__take_args("remove_writer", remove_parameters, 1, args, n, names, &fd) < 0
+               ? NULL
+               : remove_side(loop, fd, WRITER);
 }
 
 void

@@ -3,10 +3,19 @@
 Run a program with iora in asyncio's place. Without arguments: a prompt at which `await` works.
 """
 
+# The program is __main__ as python would have it, to its last thread and exit handler: runpy's functions for others take
+# theirs away when its last line has run.
+
+import builtins
+import importlib.machinery
 import importlib.util
+import io
+import os
 import pathlib
+import pkgutil
 import runpy
 import sys
+import types
 
 import iora
 
@@ -25,6 +34,24 @@ def _is_there(module):
         return False
 
 
+def _make_main():
+    """A new __main__ in the place of ours; its names."""
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    main.__builtins__ = builtins
+    return vars(main)
+
+
+def _read(file):
+    """The code in a file, compiled already or not, and its loader."""
+    with io.open_code(file) as opened:
+        code = pkgutil.read_code(opened)
+    if code is not None:
+        return code, importlib.machinery.SourcelessFileLoader("__main__", file)
+    with io.open_code(file) as opened:
+        code = compile(opened.read(), file, "exec", dont_inherit=True)
+    return code, importlib.machinery.SourceFileLoader("__main__", file)
+
+
 def _run_prompt():
     sys.argv[0] = "iora"
     runpy.run_module("asyncio.__main__", run_name="__main__")
@@ -32,18 +59,28 @@ def _run_prompt():
 
 def _run_module(module, *arguments):
     sys.argv = [module, *arguments]
-    sys.path[0] = ""
+    sys.path[0] = os.getcwd()
     if not _is_there(module):
         _fail(f"No module named {module}", 1)
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    _make_main()
+    runpy._run_module_as_main(module)
 
 
 def _run_file(file, *arguments):
     if not pathlib.Path(file).exists():
         _fail(f"can't open file {file!r}: there is none", 2)
     sys.argv = [file, *arguments]
+    path = os.path.abspath(file)
+    if pkgutil.get_importer(path) is not None:  # a directory or an archive, with a __main__ in it
+        sys.path[0] = path
+        _make_main()
+        runpy._run_module_as_main("__main__", alter_argv=False)
+        return
     sys.path[0] = str(pathlib.Path(file).resolve().parent)
-    runpy.run_path(file, run_name="__main__")
+    code, loader = _read(path)
+    names = _make_main()
+    names.update(__file__=path, __loader__=loader, __cached__=None)
+    exec(code, names)
 
 
 def main():

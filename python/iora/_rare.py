@@ -7,7 +7,6 @@ coroutine that tries first, and otherwise awaits a future that C completes.
 import asyncio
 import collections
 import concurrent.futures
-import contextvars
 import errno
 import signal
 import socket
@@ -397,7 +396,7 @@ class Rare:
     # interpreter's is another: uvicorn puts its own in the place of ours while it serves. So a byte for which ours
     # was not called counts as well.
 
-    _signal_handlers = None  # number: (callback, arguments, context)
+    _signal_handlers = None  # number: handle, which is run each time and never queued
     _signals_taken = collections.Counter()  # by ours, of which the bytes are still to come
 
     @staticmethod
@@ -417,7 +416,7 @@ class Rare:
             self._signal_handlers = {}
             self._signals_taken = collections.Counter()
         before = self._signal_handlers.get(sig)
-        self._signal_handlers[sig] = callback, args, contextvars.copy_context()
+        self._signal_handlers[sig] = events.Handle(callback, args, self, None)
         try:
             signal.signal(sig, self._on_signal)
             signal.siginterrupt(sig, False)
@@ -446,10 +445,13 @@ class Rare:
                 self._call_signal_handler(sig)
 
     def _call_signal_handler(self, sig):
-        found = (self._signal_handlers or {}).get(sig)
-        if found is not None and not self.is_closed():
-            callback, args, context = found
-            self.call_soon_threadsafe(callback, *args, context=context)
+        if self._signal_handlers and sig in self._signal_handlers and not self.is_closed():
+            self.call_soon_threadsafe(self._run_signal_handler, sig)
+
+    def _run_signal_handler(self, sig):
+        handle = self._signal_handlers.get(sig)
+        if handle is not None:  # nobody has removed it since the signal came
+            handle._run()
 
     def remove_signal_handler(self, sig):
         """Whether there was one."""

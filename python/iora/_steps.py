@@ -40,7 +40,7 @@ def _catch():
     loop = _Recorder()
     future = _asyncio.Future(loop=loop)
     waiting = _wait_for(future)
-    task = _asyncio.Task(waiting, loop=loop)
+    task = _asyncio.Task(waiting, loop=loop, name="steps")  # the first number is for the program's first
     running = events._get_running_loop()
     events._set_running_loop(loop)
     try:

@@ -150,6 +150,22 @@ def test_it_is_awaited_once(run):
     run(main())
 
 
+@pytest.mark.parametrize("make", [
+    lambda: iora.sleep(0, 1), lambda: iora.sleep(0.001, 1), lambda: iora.wait_for(iora.sleep(0.001, 1), 1),
+    lambda: asyncio.sleep(0, 1), lambda: asyncio.sleep(0.001, 1)])
+def test_two_tasks_cannot_await_the_same(run, make):
+    async def wait(coroutine):
+        return await coroutine
+
+    async def main():
+        coroutine = make()
+        return await asyncio.gather(wait(coroutine), wait(coroutine), return_exceptions=True)
+
+    result, refusal = run(main())
+    assert result == 1
+    assert type(refusal) is RuntimeError and str(refusal) == "coroutine is being awaited already"
+
+
 def test_values_of_all_kinds_are_returned(run):
     class Item:
         pass

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import pty
+import py_compile
 import select
 import selectors
 import signal
@@ -13,6 +14,7 @@ import termios
 import textwrap
 import threading
 import time
+import zipfile
 
 import pytest
 
@@ -90,6 +92,26 @@ def test_runner_takes_our_factory():
         assert runner.run(which()) is iora.EventLoop
 
 
+def test_default_names_of_tasks_are_numbered_as_asyncios():
+    code = """
+        import asyncio, contextvars
+        async def name():
+            return asyncio.current_task().get_name()
+        async def main():
+            loop = asyncio.get_running_loop()
+            async with asyncio.TaskGroup() as group:
+                tasks = [asyncio.create_task(name()), asyncio.create_task(name(), name=None),
+                         asyncio.create_task(name(), context=contextvars.copy_context()), loop.create_task(name()),
+                         group.create_task(name(), context=None), asyncio.ensure_future(name()),
+                         asyncio.create_task(name(), name="mine"), loop.create_task(name(), name=0)]
+            print(await name(), [await task for task in tasks])
+        asyncio.run(main())
+    """
+    stock, ours = python(code=code), python(code="import iora; iora.install()\n" + textwrap.dedent(code))
+    assert stock.returncode == ours.returncode == 0, ours.stderr
+    assert ours.stdout == stock.stdout
+
+
 def test_install_and_uninstall():
     before = {name: getattr(asyncio, name) for name in dir(asyncio)}
     task, future = asyncio.Task, asyncio.Future
@@ -160,6 +182,42 @@ def test_python_m_iora_runs_a_file_or_a_module(tmp_path):
     assert by_file.stdout == "iora._loop ['a', 'b'] __main__\n", by_file.stderr
     by_module = python("-m", "iora", "-m", "program", "a", "b", cwd=tmp_path)
     assert by_module.stdout == "iora._loop ['a', 'b'] __main__\n", by_module.stderr
+
+
+LASTING = """
+import atexit, os, pathlib, pickle, sys, threading, time
+class Here:
+    pass
+def late():
+    print(type(pickle.loads(pickle.dumps(Here()))) is Here, sys.modules["__main__"].Here is Here)
+def later():
+    threading.main_thread().join()
+    late()
+atexit.register(late)
+threading.Thread(target=later).start()
+print(__file__, sys.argv, sys.path[0], __name__, type(__loader__).__name__, __builtins__)
+print(__spec__ and (__spec__.name, __spec__.origin), (lambda: 0).__code__.co_filename)
+print(sorted(name for name in globals() if name != "__annotations__"))
+os.chdir("/")
+print(pathlib.Path(__file__).exists())
+"""
+
+
+@pytest.mark.parametrize("arguments", [["program.py"], ["-m", "program"], ["-m", "package"], ["directory"],
+                                       ["archive.zip"], ["compiled.pyc"]], ids=" ".join)
+def test_a_program_is_main_as_under_python_to_its_end(tmp_path, arguments):
+    for folder in "package", "directory":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__main__.py").write_text(LASTING)
+    (tmp_path / "program.py").write_text(LASTING)
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("__main__.py", LASTING)
+    py_compile.compile(tmp_path / "program.py", tmp_path / "compiled.pyc")
+    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    stock = python(*arguments, "an argument", cwd=tmp_path, env=env)
+    ours = python("-m", "iora", *arguments, "an argument", cwd=tmp_path, env=env)
+    assert stock.returncode == ours.returncode == 0, ours.stderr
+    assert ours.stdout == stock.stdout and "True True\nTrue True\n" in ours.stdout
 
 
 @pytest.mark.parametrize("arguments, status, message", [
@@ -291,6 +349,51 @@ def test_a_signal_that_lands_on_another_thread_wakes_the_loop(loop):
     assert not loop.remove_signal_handler(signal.SIGUSR1)
     release.set()
     other.join()
+
+
+@pytest.mark.parametrize("new_event_loop", [asyncio.new_event_loop, iora.new_event_loop])
+def test_a_signal_handler_that_was_removed_is_not_called_for_a_signal_that_came_before(new_event_loop):
+    async def main():
+        loop = asyncio.get_running_loop()
+        for number in 1, 2:
+            loop.add_signal_handler(signal.SIGUSR1, heard.append, number)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            loop.remove_signal_handler(signal.SIGUSR1)
+            await asyncio.sleep(0.01)
+        loop.add_signal_handler(signal.SIGUSR1, heard.append, 3)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        loop.add_signal_handler(signal.SIGUSR1, heard.append, 4)
+        await asyncio.sleep(0.01)
+        loop.set_exception_handler(lambda loop, context: heard.append(context["message"].partition("(")[0]))
+        loop.add_signal_handler(signal.SIGUSR1, int, "no number")
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await asyncio.sleep(0.01)
+
+    heard = []
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main())
+    assert heard == [4, "Exception in callback int"]
+
+
+@pytest.mark.parametrize("new_event_loop", [asyncio.new_event_loop, iora.new_event_loop])
+def test_a_loop_can_be_run_within_another_that_is_said_not_to_run(new_event_loop):
+    async def inner():
+        await iora.sleep(0.001)
+        return asyncio.get_running_loop()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        within = new_event_loop()
+        asyncio._set_running_loop(None)
+        try:
+            ran_in = within.run_until_complete(inner())
+        finally:
+            asyncio._set_running_loop(loop)
+            within.close()
+        return ran_in is within, await iora.wait_for(inner(), 10) is loop, iora.get_running_loop() is loop
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        assert runner.run(main()) == (True, True, True)
 
 
 def test_the_wakeup_descriptor_is_given_back(loop):

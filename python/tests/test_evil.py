@@ -71,6 +71,25 @@ def test_a_callback_whose_context_is_entered_already_is_told_of_and_not_called(l
     assert called == [] and "cannot enter context" in caplog.text
 
 
+def test_a_handle_that_is_run_by_its_own_callback_keeps_its_arguments_while_that_runs(loop, caplog):
+    class Argument:
+        """Whose release can be seen."""
+
+    def callback(argument):
+        seen.append(weakref.ref(argument))
+        del argument
+        handle._run()  # is refused, since its context has been entered
+        handle.cancel()
+        seen.append(seen[0]() is not None)
+
+    seen = []
+    handle = loop.call_soon(callback, Argument())
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    assert seen[1:] == [True] and seen[0]() is None
+    assert "cannot enter context" in caplog.text
+
+
 def test_an_exception_handler_that_drops_what_it_is_told_of(loop):
     """gh-126080"""
     def handler(loop, context):
@@ -135,6 +154,26 @@ def test_items_whose_comparison_empties_the_queue():
             queue.get_nowait()
         except (asyncio.QueueEmpty, IndexError):
             break
+
+
+@pytest.mark.parametrize("op, left", [("put", 41), ("get", 39)])
+def test_items_whose_comparison_makes_the_queue_anew(op, left):
+    """The heap in C is at its list, which must not be gone, nor another's by now."""
+    class Evil:
+        def __init__(self, number):
+            self.number = number
+
+        def __lt__(self, other):
+            if not others:
+                queue.__init__()
+                others.append([*range(left)])
+            return True
+
+    others = []
+    queue = iora.PriorityQueue()
+    queue._queue.extend(Evil(number) for number in range(40))
+    queue.put_nowait(Evil(-1)) if op == "put" else queue.get_nowait()
+    assert others == [[*range(left)]]
 
 
 def test_items_whose_release_uses_the_queue():
@@ -271,6 +310,57 @@ def test_a_buffer_that_shrinks_between_asking_and_receiving(run):
                 await asyncio.sleep(0.001)
             transport.abort()
             assert protocol.got == 30
+
+    run(main())
+
+
+@pytest.mark.parametrize("new_event_loop", [asyncio.new_event_loop, iora.new_event_loop])
+@pytest.mark.parametrize("where", ["ready", "timer", "reader"])
+def test_what_is_released_as_a_loop_is_closed_finds_it_closed(new_event_loop, where):
+    """A timer that it could set would outlive what keeps timers, and end the process when it is cancelled."""
+    class Released:
+        def __call__(self):
+            """A callback that is never called."""
+
+        def __del__(self):
+            said.append(loop.is_closed())
+            loop.close()
+            for method, args in ((loop.call_soon, (print,)), (loop.call_later, (100, print)),
+                                 (loop.call_soon_threadsafe, (print,)), (loop.call_at, (100, print)),
+                                 (loop.run_in_executor, (None, print)), (loop.add_reader, (other, print))):
+                try:
+                    said.append(method(*args))
+                except RuntimeError as exc:
+                    said.append(str(exc))
+
+    said = []
+    loop = new_event_loop()
+    one, other = socket.socketpair()
+    with one, other:
+        if where == "ready":
+            loop.call_soon(Released())
+        elif where == "timer":
+            loop.call_later(100, Released())
+        else:
+            loop.add_reader(one, Released())
+            loop.call_soon(print)
+        loop.close()
+        gc.collect()
+        for handle in said:
+            getattr(handle, "cancel", bool)()
+        assert set(said) == {True, "Event loop is closed"}
+
+
+@pytest.mark.parametrize("deep", [20_000, 100_000])
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_a_deep_chain_of_awaits_ends_in_a_recursion_error(run, deep):
+    """And not the process, by the end of its stack; nor does letting go of the chain."""
+    async def main():
+        chain = iora.sleep(0)
+        for _ in range(deep):
+            chain = iora.wait_for(chain, None)
+        with pytest.raises(RecursionError):
+            await chain
 
     run(main())
 

@@ -1,6 +1,7 @@
 """Descriptors, sockets, transports, servers."""
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import os
@@ -9,6 +10,8 @@ import threading
 import weakref
 
 import pytest
+
+import iora
 
 
 def pair():
@@ -699,3 +702,37 @@ def test_a_cancelled_connect_leaves_no_descriptor(run, loop):
         await server.wait_closed()
 
     run(main())
+
+
+@pytest.mark.parametrize("new_event_loop", [asyncio.new_event_loop, iora.new_event_loop])
+def test_the_socket_of_a_transport_is_refused(new_event_loop):
+    async def main():
+        loop = asyncio.get_running_loop()
+        one, other = socket.socketpair()
+        one.setblocking(False)
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=one)
+        with other, contextlib.closing(transport):
+            for waiting in loop.sock_recv(one, 1), loop.sock_recv_into(one, bytearray(1)):
+                with pytest.raises(RuntimeError, match=rf"File descriptor {one.fileno()} is used by transport"):
+                    await waiting
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main())
+
+
+@pytest.mark.parametrize("new_event_loop", [asyncio.new_event_loop, iora.new_event_loop])
+def test_what_is_no_descriptor_is_refused(new_event_loop, tmp_path):
+    closed = socket.socket()
+    closed.close()
+    with open(tmp_path / "file", "wb") as file:
+        pass
+    loop = new_event_loop()
+    try:
+        for method, args in (loop.add_reader, (print,)), (loop.add_writer, (print,)), (loop.remove_reader, ()):
+            for wrong, text in ((closed, "Invalid file descriptor: -1"), (-5, "Invalid file descriptor: -5"),
+                                (file, "Invalid file object: <_io.BufferedWriter"),
+                                ("x", "Invalid file object: 'x'")):
+                with pytest.raises(ValueError, match=text):
+                    method(wrong, *args)
+    finally:
+        loop.close()

@@ -398,3 +398,60 @@ def test_no_loop_runs_inside_another(run):
         other.close()
 
     run(main())
+
+
+@pytest.mark.parametrize("new_event_loop", [asyncio.new_event_loop, iora.new_event_loop])
+def test_arguments_can_be_given_by_name(new_event_loop):
+    async def main():
+        loop = asyncio.get_running_loop()
+        called = []
+        here = contextvars.copy_context()
+        loop.call_soon(callback=lambda: called.append("soon"))
+        loop.call_soon(context=here, callback=lambda: called.append("soon in a context"))
+        loop.call_soon_threadsafe(callback=lambda: called.append("threadsafe"))
+        loop.call_later(delay=0, callback=lambda: called.append("later"))
+        loop.call_later(0, context=here, callback=lambda: called.append("later in a context"))
+        loop.call_at(callback=lambda: called.append("at"), when=0)
+        one, other = socket.socketpair()
+        with one, other:
+            loop.add_writer(fd=one, callback=lambda: called.append("writer"))
+            loop.add_reader(one, callback=print)
+            await asyncio.sleep(0.01)
+            removed = [loop.remove_writer(fd=one), loop.remove_reader(fd=one)]
+        loop.set_debug(enabled=False)
+        loop.set_task_factory(factory=None)
+        results = [await loop.run_in_executor(executor=None, func=lambda: 1),
+                   await loop.run_in_executor(None, func=lambda: 2),
+                   await loop.create_task(coro=nothing(3)), await loop.create_task(name="x", coro=nothing(4)),
+                   await iora.create_task(coro=nothing(5)), await iora.create_task(context=here, coro=nothing(6))]
+        async with iora.TaskGroup() as group:
+            results.append(await group.create_task(coro=nothing(7)))
+            results.append(await group.create_task(name="x", coro=nothing(8)))
+        return set(called), removed, results
+
+    async def nothing(result):
+        return result
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        called, removed, results = runner.run(main())
+    assert called == {"soon", "soon in a context", "threadsafe", "later", "later in a context", "at", "writer"}
+    assert removed == [True, True] and results == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("new_event_loop", [asyncio.new_event_loop, iora.new_event_loop])
+@pytest.mark.parametrize("method, args, keywords", [
+    ("call_soon", (), {}), ("call_soon", (), {"context": None}), ("call_soon", (print,), {"callback": print}),
+    ("call_soon", (), {"callback": print, "delay": 0}), ("call_later", (0,), {"delay": 0, "callback": print}),
+    ("call_later", (), {"delay": 0}), ("call_at", (0,), {}), ("call_soon_threadsafe", (), {}),
+    ("add_reader", (0,), {}), ("add_reader", (0,), {"callback": print, "context": None}),
+    ("add_writer", (0, print), {"context": None}), ("remove_reader", (), {}), ("remove_writer", (0,), {"fd": 0}),
+    ("run_in_executor", (None,), {}), ("run_in_executor", (None, print), {"context": None}),
+    ("create_task", (), {}), ("create_task", (), {"name": "x"}), ("set_debug", (), {}), ("set_debug", (), {"on": 1}),
+    ("set_task_factory", (), {})])
+def test_arguments_that_are_missing_or_too_many_are_refused(new_event_loop, method, args, keywords):
+    loop = new_event_loop()
+    try:
+        with pytest.raises(TypeError):
+            getattr(loop, method)(*args, **keywords)
+    finally:
+        loop.close()

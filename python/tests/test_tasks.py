@@ -536,3 +536,17 @@ def test_all_tasks_can_be_asked_for_from_another_thread(run_in):
         thread.join()
 
     run_in(main())
+
+
+def test_wait_for_what_is_no_future_raises_and_says_nothing_else(run, monkeypatch):
+    unraisable = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+
+    async def main():
+        future = asyncio.get_running_loop().create_future()
+        with pytest.raises(AttributeError, match="'int' object has no attribute 'add_done_callback'"):
+            await iora.wait([future, 5, asyncio.get_running_loop().create_future()])
+        return future._callbacks
+
+    assert not run(main())
+    assert unraisable == []

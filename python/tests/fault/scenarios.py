@@ -54,6 +54,18 @@ async def callbacks(loop):
 
 
 @scenario
+async def arguments_by_name(loop):
+    loop.call_soon(callback=nothing.__code__.__hash__, context=None)
+    loop.call_later(callback=nothing.__code__.__hash__, delay=0)
+    await loop.create_task(coro=nothing(), name="named")
+    with pair() as (one, _):
+        try:
+            loop.add_writer(fd=one, callback=nothing.__code__.__hash__)
+        finally:
+            loop.remove_writer(fd=one)
+
+
+@scenario
 async def many_callbacks_and_timers(loop):
     for n in range(200):
         loop.call_soon(abs, n)
