@@ -38,17 +38,19 @@ def _make_main():
     """A new __main__ in the place of ours; its names."""
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     main.__builtins__ = builtins
+    if sys.version_info < (3, 14):
+        main.__annotations__ = {}
     return vars(main)
 
 
 def _read(file):
     """The code in a file, compiled already or not, and its loader."""
     with io.open_code(file) as opened:
-        code = pkgutil.read_code(opened)
-    if code is not None:
+        text = opened.read()  # once: a pipe has no second time
+    if text.startswith(importlib.util.MAGIC_NUMBER):
+        code = pkgutil.read_code(io.BytesIO(text))
         return code, importlib.machinery.SourcelessFileLoader("__main__", file)
-    with io.open_code(file) as opened:
-        code = compile(opened.read(), file, "exec", dont_inherit=True)
+    code = compile(text, file, "exec", dont_inherit=True)
     return code, importlib.machinery.SourceFileLoader("__main__", file)
 
 

@@ -197,7 +197,7 @@ atexit.register(late)
 threading.Thread(target=later).start()
 print(__file__, sys.argv, sys.path[0], __name__, type(__loader__).__name__, __builtins__)
 print(__spec__ and (__spec__.name, __spec__.origin), (lambda: 0).__code__.co_filename)
-print(sorted(name for name in globals() if name != "__annotations__"))
+print(sorted(globals()))
 os.chdir("/")
 print(pathlib.Path(__file__).exists())
 """
@@ -218,6 +218,12 @@ def test_a_program_is_main_as_under_python_to_its_end(tmp_path, arguments):
     ours = python("-m", "iora", *arguments, "an argument", cwd=tmp_path, env=env)
     assert stock.returncode == ours.returncode == 0, ours.stderr
     assert ours.stdout == stock.stdout and "True True\nTrue True\n" in ours.stdout
+
+
+def test_python_m_iora_reads_a_program_from_a_pipe():
+    done = subprocess.run([sys.executable, "-m", "iora", "/dev/stdin"], input="print('read')", capture_output=True,
+                          text=True)
+    assert done.stdout == "read\n", done.stderr
 
 
 @pytest.mark.parametrize("arguments, status, message", [
