@@ -209,12 +209,21 @@ drop_callbacks(LoopObject *loop)
     iora__loop_drop_watches(loop);
 }
 
+/* What was written last is sent before, while a send that fails can still be told to its protocol's loop. */
+static void
+become_closed(LoopObject *loop)
+{
+    if (!loop->is_closed && loop->core != NULL)
+        iora__loop_flush(loop);
+    loop->is_closed = true;
+}
+
 static void
 close_core(LoopObject *loop)
 {
     if (loop->core == NULL)
         return;
-    loop->is_closed = true;
+    become_closed(loop);
     iora__loop_drop_transports(loop);
     iora__loop_drop_listeners(loop);
     drop_callbacks(loop);
@@ -316,7 +325,7 @@ loop_traverse(LoopObject *loop, visitproc visit, void *arg)
 static int
 loop_clear(LoopObject *loop)
 {
-    loop->is_closed = true;
+    become_closed(loop);
     if (loop->core != NULL) {
         iora__loop_drop_transports(loop);
         iora__loop_drop_listeners(loop);

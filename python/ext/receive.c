@@ -13,7 +13,8 @@
  *
  * get_buffer() runs in the middle of the backend's call, where its op must not be cancelled. What it asks for
  * (close, pause, another protocol) is therefore looked at when it returns: if nothing is to be read now, it has
- * given no memory, the op ends, and is begun again when it is wanted.
+ * given no memory, the op ends, and is begun again when it is wanted. What it writes is sent after what comes now has
+ * been delivered: a send that fails ends the connection, and what the peer said last would be lost.
  *
  * How much one connection may receive in a turn, before others have theirs, is the backend's budget: 64 KiB, or one
  * direct read.
@@ -25,8 +26,9 @@
 
 enum { DIRECT_SIZE = 256 * 1024, LENT_SIZE = 64 * 1024, FULL_READS = 2 };
 
-PyObject *
-iora__transport_call(TransportObject *transport, PyObject *name, PyObject *arg)
+/* Unless it is for within the backend's call, what it wrote is sent while its context is entered. */
+static PyObject *
+call_protocol(TransportObject *transport, PyObject *name, PyObject *arg, bool is_within_backend)
 {
     PyObject *const protocol = Py_NewRef(transport->protocol); /* both may be exchanged meanwhile */
     PyObject *const context = Py_NewRef(transport->context);
@@ -35,13 +37,20 @@ iora__transport_call(TransportObject *transport, PyObject *name, PyObject *arg)
 
     if (PyContext_Enter(context) == 0) {
         result = PyObject_VectorcallMethod(name, args, arg != NULL ? 2 : 1, NULL);
-        iora__loop_callback_returned(transport->loop);
+        if (!is_within_backend)
+            iora__loop_callback_returned(transport->loop);
         if (PyContext_Exit(context) < 0)
             Py_CLEAR(result);
     }
     Py_DECREF(context);
     Py_DECREF(protocol);
     return result;
+}
+
+PyObject *
+iora__transport_call(TransportObject *transport, PyObject *name, PyObject *arg)
+{
+    return call_protocol(transport, name, arg, false);
 }
 
 static bool
@@ -94,7 +103,7 @@ take_buffer(TransportObject *transport, size_t *size)
 
     transport->is_taking = true;
     if (hint != NULL)
-        given = iora__transport_call(transport, transport->loop->state->str_get_buffer, hint);
+        given = call_protocol(transport, transport->loop->state->str_get_buffer, hint, true);
     transport->is_taking = false;
     Py_XDECREF(hint);
     if (given != NULL && may_read(transport) && transport->is_buffered)
@@ -190,10 +199,9 @@ deliver_bytes(TransportObject *transport, int n)
     int rc = -1;
 
     count_full_read(transport, n);
-    if (data != NULL && transport->is_stream)
-        rc = iora__stream_feed(transport->protocol,
-                               data); /* it runs nothing that would see a context */
-    else if (data != NULL)
+    if (data != NULL)
+        rc = transport->is_stream ? iora__stream_feed(transport->protocol, data) : IORA__NOT_FED;
+    if (rc == IORA__NOT_FED)
         rc = hand_over(transport, data);
     Py_XDECREF(data);
     if (rc < 0)

@@ -489,37 +489,54 @@ iora__transport_write(TransportObject *transport, PyObject *data)
     return rc < 0 ? NULL : iora__transport_done(transport);
 }
 
-/* All of them, or none. */
+/* A list of the pieces, each as bytes; what is given may change meanwhile. */
+static PyObject *
+as_pieces(PyObject *given)
+{
+    PyObject *const list = PySequence_List(given);
+
+    if (list == NULL)
+        return NULL;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+        PyObject *const data = PyList_GET_ITEM(list, i), *piece;
+
+        if (PyBytes_CheckExact(data))
+            continue;
+        if (!PyObject_CheckBuffer(data)) {
+            PyErr_Format(PyExc_TypeError, "item %zd: expected a bytes-like object, %.200s found", i,
+                         Py_TYPE(data)->tp_name);
+            goto fail_list;
+        }
+        if ((piece = PyBytes_FromObject(data)) == NULL)
+            goto fail_list;
+        PyList_SET_ITEM(list, i, piece);
+        Py_DECREF(data);
+    }
+    return list;
+
+fail_list:
+    Py_DECREF(list);
+    return NULL;
+}
+
 PyObject *
 iora__transport_writelines(TransportObject *transport, PyObject *given)
 {
-    PyObject *const list = PySequence_Fast(given, "writelines() needs an iterable");
-    const Py_ssize_t n = list != NULL ? PySequence_Fast_GET_SIZE(list) : 0;
+    PyObject *const list = as_pieces(given);
     PyObject *result = NULL;
 
     if (list == NULL)
         return NULL;
-    for (Py_ssize_t i = 0; i < n; i++) {
-        if (!PyObject_CheckBuffer(PySequence_Fast_GET_ITEM(list, i))) {
-            PyErr_Format(PyExc_TypeError, "item %zd: expected a bytes-like object, %.200s found", i,
-                         Py_TYPE(PySequence_Fast_GET_ITEM(list, i))->tp_name);
-            goto done;
-        }
-    }
     if (check_eof(transport) < 0)
         goto done;
-    if (is_lost(transport) && n > 0) {
+    if (is_lost(transport) && PyList_GET_SIZE(list) > 0) {
         result = drop_write(transport);
         goto done;
     }
-    for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *const data = PySequence_Fast_GET_ITEM(list, i);
-        PyObject *const piece =
-            PyBytes_CheckExact(data) ? Py_NewRef(data) : PyBytes_FromObject(data);
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+        PyObject *const piece = PyList_GET_ITEM(list, i);
 
-        if (piece != NULL && PyBytes_GET_SIZE(piece) == 0)
-            Py_DECREF(piece);
-        else if (push(transport, piece) < 0)
+        if (PyBytes_GET_SIZE(piece) > 0 && push(transport, Py_NewRef(piece)) < 0)
             goto done;
     }
     settle(transport);

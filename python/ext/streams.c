@@ -844,23 +844,29 @@ int
 iora__stream_feed(PyObject *self, PyObject *data)
 {
     ProtocolObject *const protocol = (ProtocolObject *)self;
-    struct state *const state = protocol->state;
-    PyObject *reader, *result;
-    int rc, is_ours;
+    PyObject *reader;
+    int rc;
 
     if (is_none(protocol->reader) || (reader = iora__weakly_referenced(protocol->reader)) == NULL)
         return 0;
-    if ((is_ours = is_exactly_ours(reader, state)) < 0) {
-        rc = -1;
-    } else if (is_ours) {
-        rc = feed((ReaderObject *)reader, data);
-    } else {
-        result = PyObject_CallMethodOneArg(reader, state->str_feed_data, data);
-        rc = result == NULL ? -1 : 0;
-        Py_XDECREF(result);
-    }
+    rc = is_exactly_ours(reader, protocol->state);
+    if (rc >= 0)
+        rc = rc > 0 ? feed((ReaderObject *)reader, data) : IORA__NOT_FED;
     Py_DECREF(reader);
     return rc;
+}
+
+static int
+feed_by_method(ProtocolObject *protocol, PyObject *data)
+{
+    PyObject *const reader = iora__weakly_referenced(protocol->reader);
+    PyObject *const result =
+        reader != NULL ? PyObject_CallMethodOneArg(reader, protocol->state->str_feed_data, data)
+                       : Py_NewRef(Py_None);
+
+    Py_XDECREF(reader);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
 }
 
 static PyObject *
@@ -868,7 +874,14 @@ protocol_data_received(PyObject *protocol, PyObject *const *args, Py_ssize_t n, 
 {
     PyObject *const data = iora__only_arg("data_received", "data", args, n, names);
 
-    return data == NULL || iora__stream_feed(protocol, data) < 0 ? NULL : Py_NewRef(Py_None);
+    int rc;
+
+    if (data == NULL)
+        return NULL;
+    rc = iora__stream_feed(protocol, data);
+    if (rc == IORA__NOT_FED)
+        rc = feed_by_method((ProtocolObject *)protocol, data);
+    return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 int

@@ -10,7 +10,9 @@ int iora__streams_add_types(PyObject *module, struct state *state);
 
 /* Whether a protocol's data_received() is the one of ours, in its class and in itself; -1. */
 int iora__stream_is_plain(struct state *state, PyObject *protocol);
-/* What that does: 0, or -1 with an exception. */
+/* What that does, without a context, as long as it runs none of the user's: 0, or -1 with an exception; IORA__NOT_FED if
+ * the reader's class is the user's, whose feed_data() has not been called. */
+enum { IORA__NOT_FED = 1 };
 int iora__stream_feed(PyObject *protocol, PyObject *data);
 
 #endif

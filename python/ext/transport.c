@@ -123,6 +123,8 @@ leave_table(TransportObject *transport)
 static int
 force_close(TransportObject *transport, PyObject *exception, PyObject *context)
 {
+    int rc;
+
     if (transport->conn_lost > 0 || transport->protocol == NULL)
         return 0;
     iora__transport_stop(transport, &transport->send, &transport->is_sending);
@@ -130,7 +132,10 @@ force_close(TransportObject *transport, PyObject *exception, PyObject *context)
         iora__transport_drop_pieces(transport);
     transport->is_closing = true;
     iora__transport_stop_reading(transport);
-    return iora__transport_lose(transport, exception, context);
+    rc = iora__transport_lose(transport, exception, context);
+    if (!transport->is_sending)
+        Py_CLEAR(transport->send_context); /* last: that may run anything */
+    return rc;
 }
 
 bool
@@ -951,7 +956,6 @@ iora__loop_drop_transports(LoopObject *loop)
 {
     struct iora__link *link;
 
-    iora__loop_flush(loop);
     while ((link = iora__list_pop(&loop->unsent)) != NULL)
         Py_DECREF(iora__container_of(link, TransportObject, in_unsent));
     while ((link = loop->transports._next) != &loop->transports) {

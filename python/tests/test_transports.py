@@ -544,6 +544,106 @@ def test_contexts_are_those_of_who_began():
     both(scenario)
 
 
+def test_a_reader_of_the_users_is_fed_in_the_connections_context():
+    variable = contextvars.ContextVar("variable", default="none")
+
+    async def scenario(trace):
+        streams = iora if isinstance(asyncio.get_running_loop(), iora.EventLoop) else asyncio
+
+        class Reader(streams.StreamReader):
+            def feed_data(self, data):
+                trace.append((bytes(data), variable.get()))
+                super().feed_data(data)
+
+        reader = Reader()
+        variable.set("maker")
+        transport, peer = await connect(streams.StreamReaderProtocol(reader))
+        variable.set("later")
+        with peer:
+            peer.send(b"x")
+            assert await reader.read(1) == b"x"
+        transport.close()
+        await settle()
+
+    assert both(scenario) == [(b"x", "maker")]
+
+
+def test_a_writers_context_goes_with_the_connection_though_the_transport_is_kept():
+    variable = contextvars.ContextVar("variable")
+
+    class Held:
+        pass
+
+    async def scenario(trace):
+        transport, peer = await connect(Plain([]))
+
+        def write(held):
+            variable.set(held)
+            transport.write(b"x" * BIG)
+
+        held = Held()
+        kept = weakref.ref(held)
+        contextvars.copy_context().run(write, held)
+        del held
+        with peer:
+            transport.abort()
+            await settle()
+        gc.collect()
+        trace.append(kept() is None)
+
+    assert both(scenario) == [True]
+
+
+def test_what_the_peer_said_last_is_delivered_though_get_buffer_writes():
+    async def scenario(trace):
+        protocol = Buffered(trace, get=lambda self: self.transport.write(b"more room"))
+        _, peer = await connect(protocol)
+        await settle()
+        peer.send(b"last words")
+        peer.close()
+        await protocol.lost
+        trace[:] = [event for event in trace if event[0] == "data"]
+
+    assert both(scenario) == [("data", b"last words")]
+
+
+def test_writelines_with_a_bad_piece_sends_none():
+    async def scenario(trace):
+        transport, peer = await connect(Plain([]))
+        gone = memoryview(b"gone")
+        gone.release()
+        with peer:
+            with pytest.raises((TypeError, ValueError)):
+                transport.writelines([b"first", gone])
+            transport.write(b"next")
+            await settle()
+            trace.append(peer.recv(100))
+        transport.close()
+        await settle()
+
+    assert both(scenario) == [b"next"]
+
+
+def test_a_send_that_fails_as_the_loop_is_closed_is_no_error_of_the_loops(monkeypatch):
+    unraisable = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    loop = iora.new_event_loop()
+    a, b = socket.socketpair()
+    transport, _ = loop.run_until_complete(loop.create_connection(asyncio.Protocol, sock=a))
+
+    def leave(*_):
+        b.close()
+        transport.write(b"to nobody")
+        raise KeyboardInterrupt
+
+    loop.set_exception_handler(leave)
+    loop.call_soon(lambda: 1 / 0)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_forever()
+    loop.close()
+    assert unraisable == []
+
+
 def test_flow_is_told_in_the_context_of_who_writes_and_reads():
     variable = contextvars.ContextVar("variable", default="none")
 
