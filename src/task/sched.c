@@ -588,6 +588,8 @@ collect(struct iora__task *task)
 {
     struct iora__sched *const sched = task->loop->sched;
 
+    if (task == sched->main)
+        return; /* awaited, by one that is detached: its run has yet to learn of its end */
     iora__list_discard(&task->sibling);
     if (task->error != NULL)
         iora__error_free(task->error);
@@ -809,8 +811,10 @@ static int
 run_main(struct iora__run *run, struct iora__task *task)
 {
     struct iora__sched *const sched = run->_loop->sched;
-    int rc = turn_until_ended(sched, NULL, task);
+    int rc;
 
+    sched->main = task;
+    rc = turn_until_ended(sched, NULL, task);
     run->_interrupted = iora__interrupt_unwatch(run->_interrupt);
     if (rc == 0)
         rc = task->result;
@@ -818,6 +822,7 @@ run_main(struct iora__run *run, struct iora__task *task)
         iora__report_deadlock(sched);
     if (rc != IORA_E_FORKED)
         (void)end_all(sched);
+    sched->main = NULL;
     if (task->state == IORA__TASK_DONE) {
         iora__error_describe(task, run->_text, sizeof run->_text);
         iora__task_collect(task);

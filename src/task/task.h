@@ -116,6 +116,7 @@ struct iora__sched {
     struct iora__task *free_blocks;
     struct iora__block_slab *slabs;
     struct iora__owner run; /* owns the main task, detached ones, and those of callbacks */
+    const struct iora__task *main; /* the run's, who alone collects it; NULL: none is run */
     uint64_t next_id, last_id; /* ids taken from the process's counter and not yet used */
     size_t alive;           /* tasks made and not yet collected */
     struct iora__waiter *last_to_pass_on; /* scope.c: of the list of those; NULL: it is empty */

@@ -443,6 +443,39 @@ awaits_who_closes(void)
 }
 IORA_ASYNC(awaits_who_closes);
 
+static int
+returns_three(void)
+{
+    return 3;
+}
+IORA_ASYNC(returns_three);
+
+static int
+awaits_main(iora_task main_task, int *answer)
+{
+    *answer = iora_await(main_task);
+    (void)iora_go_detached(returns_three); /* where the main task was, had it been collected */
+    return 0;
+}
+IORA_ASYNC(awaits_main, iora_task, int *);
+
+static int
+main_that_is_awaited(int *answer)
+{
+    (void)iora_go_detached(awaits_main, iora_current(), answer);
+    return iora_yield() < 0 ? -EIO : 7;
+}
+IORA_ASYNC(main_that_is_awaited, int *);
+
+/* Who awaited the main task collected it, and its run read the end of the task that was made in its place. */
+TEST_EVERYWHERE(await, of_the_main_task_leaves_it_to_its_run)
+{
+    int answer = 0;
+
+    CHECK_EQ(test_run(main_that_is_awaited, &answer), 7);
+    CHECK_EQ(answer, 7);
+}
+
 /* Everybody of a layer gathers the whole layer below: 4 to the 8th ways lead down, and the ring is found beside them. */
 TEST_TASK(await, a_ring_beside_a_crowd_is_refused)
 {
