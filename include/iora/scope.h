@@ -84,9 +84,9 @@ IORA_API void iora_cleanup_begin(iora_scope *scope, iora_duration d);
 IORA_API void iora_scope_cancel(iora_scope *scope);
 
 /** Whether the current task would be refused by the next suspending call: for long computations that
- *  want to stop early. Looks at the clock too: a deadline that has passed counts from then on, though the
- *  loop has not turned since. (The simulated clock stands still in a computation.) Does not count as a
- *  delivery. False outside of a task. */
+ *  want to stop early. Looks at the clock too: a deadline that has passed, of the task's own or of one that
+ *  owns and awaits it, counts from then on, though the loop has not turned since. (The simulated clock
+ *  stands still in a computation.) Does not count as a delivery. False outside of a task. */
 IORA_API bool iora_is_cancelled(void);
 
 /* Names that nested uses in one function do not share. */

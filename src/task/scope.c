@@ -184,23 +184,24 @@ expire(struct iora__timer *timer)
     iora__task_update(scope->_task);
 }
 
-/* Expire what is due of the deadlines that the task can see: the loop would at its next turn. */
-static void
-look_at_deadlines(struct iora__task *task)
+/* Expire what is due of a task's deadlines, as the loop would at its next turn. False if those of its owner do not
+ * reach what it runs. */
+static bool
+look_at_deadlines(struct iora__task *task, int64_t now_ns)
 {
-    const int64_t now_ns = iora__loop_now_ns(task->loop);
-
     for (iora_scope *scope = task->scope; scope != NULL; scope = scope->_parent) {
         if (iora__timer_is_set(&scope->_timer) && scope->_timer._deadline_ns <= now_ns) {
             iora__loop_timer_clear(task->loop, &scope->_timer);
             expire(&scope->_timer);
         }
         if (scope->_shield)
-            break;
+            return false;
     }
+    return true;
 }
 
-/* For a computation, in which the loop does not turn. */
+/* For a computation, in which the loop does not turn. A deadline of an owner's cancels what that waits for: this task, or
+ * one that owns it. */
 bool
 iora_is_cancelled(void)
 {
@@ -208,8 +209,13 @@ iora_is_cancelled(void)
 
     if (task == NULL)
         return false;
-    if (!task->cancelled && task->scope != NULL)
-        look_at_deadlines(task);
+    if (!task->cancelled) {
+        const int64_t now_ns = iora__loop_now_ns(task->loop);
+        struct iora__task *at = task;
+
+        while (at != NULL && look_at_deadlines(at, now_ns))
+            at = iora__task_owner(at);
+    }
     return task->cancelled;
 }
 

@@ -724,6 +724,55 @@ TEST_TASK_REAL(scope, is_cancelled_sees_no_deadline_outside_of_a_cleanup_but_the
     CHECK_EQ(rc, -ETIMEDOUT);
 }
 
+struct computation {
+    bool begun; /* on a busy machine the deadline may pass before */
+    bool saw_it, saw_it_in_cleanup;
+};
+
+static int
+computes(struct computation *computation)
+{
+    int rc = 0;
+
+    computation->begun = true;
+    compute(iora_ms(12));
+    IORA_CLEANUP(rc, iora_s(3600)) {
+        computation->saw_it_in_cleanup = iora_is_cancelled();
+    }
+    computation->saw_it = iora_is_cancelled();
+    return computation->saw_it ? -ECANCELED : rc;
+}
+IORA_ASYNC(computes, struct computation *);
+
+static void
+check_computation(const struct computation *computation)
+{
+    CHECK(computation->saw_it || !computation->begun);
+    CHECK(!computation->saw_it_in_cleanup || !computation->begun);
+}
+
+/* It looked at the task's own blocks only: a member of a group computed on beyond the group's deadline. */
+TEST_TASK_REAL(scope, is_cancelled_sees_the_deadline_of_who_owns_and_awaits_the_task)
+{
+    struct computation child = {0}, member = {0};
+    int rc = 0;
+
+    IORA_TIMEOUT(rc, iora_ms(10)) {
+        rc = iora_await(iora_go(computes, &child));
+    }
+    CHECK_EQ(rc, -ETIMEDOUT);
+    check_computation(&child);
+
+    rc = 0;
+    IORA_TIMEOUT(rc, iora_ms(10)) {
+        IORA_GROUP(rc, group) {
+            (void)iora_group_go(&group, computes, &member);
+        }
+    }
+    CHECK_EQ(rc, -ETIMEDOUT);
+    check_computation(&member);
+}
+
 /* ---- cleanup ---------------------------------------------------------------------------------------------------------------- */
 
 static int
