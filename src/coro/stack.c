@@ -97,13 +97,13 @@ iora__stacks_fini(struct iora__stacks *stacks)
 int
 iora__stack_class_of(size_t size)
 {
+    int class_index = 0;
+
     if (size < (size_t)1 << IORA__STACK_BITS_MIN || size > (size_t)1 << IORA__STACK_BITS_MAX)
         return -EINVAL;
-    for (int i = 0; i < IORA__STACK_CLASSES; i++) {
-        if (iora__stack_slot_size(i) >= size)
-            return i;
-    }
-    return -EINVAL;
+    while (iora__stack_slot_size(class_index) < size)
+        class_index++;
+    return class_index;
 }
 
 /* ---- slabs ---------------------------------------------------------------------------------------- */
