@@ -599,6 +599,7 @@ TEST_REAL(loop, embedded_hears_other_threads)
     CHECK_EQ(pthread_create(&thread, NULL, call_through, (void *[]){remote, &count}), 0);
     live_in_poll(test_loop(), &count, 1);
     CHECK_EQ(pthread_join(thread, NULL), 0);
+    turn_some(test_loop()); /* the thread may have woken it after it had been heard */
     check_sleeps_in_poll(test_loop());
     iora_remote_close(remote);
 }
