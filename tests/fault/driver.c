@@ -11,7 +11,9 @@
  *     this process --fork--> a worker per job, each taking the next test --fork--> a process per run
  *
  * The workers are forked before anything of the library ran, and every run from a worker, so each finds the
- * library as a new process does; no run costs an exec. What they have to say is in shared memory.
+ * library as a new process does; no run costs an exec. What they have to say is in shared memory. Each worker has a
+ * network of its own, where it may: connections that have ended keep their ports for a minute, and what two sweeps at
+ * a time leave behind is all that a machine has. A run that is done again alone is in the network of who asked.
  *
  * A run fails by a check, a crash, an alarm, a spin (turns of the loop far beyond those of the run without a
  * fault). The second form above does one run again, in one process, as it is printed with each failure.
@@ -28,11 +30,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,9 +47,9 @@ enum { JOBS_MAX = 64, TESTS_MAX = 8192, FAILURES_SHOWN = 3, FIRST_ONES = 40, NAM
 enum { SEEDS = 50, REPEAT = 20 };
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { RUN_SECONDS = 30, EVERY = 5 }; /* a fork costs ten times as much */
+enum { RUN_SECONDS = 30, EVERY = 5, JOBS = 2 }; /* a fork costs ten times as much */
 #else
-enum { RUN_SECONDS = 5, EVERY = 1 };
+enum { RUN_SECONDS = 5, EVERY = 1, JOBS = 3 }; /* two of three wait for a deadline or a peer */
 #endif
 
 enum state { WAITING, RUNNING, SWEPT, CUT };
@@ -88,7 +94,16 @@ static struct {
     long seeds;
     long repeat; /* each so manieth seed is run twice */
     struct timespec began;
-} driver = {.jobs = 2, .every = EVERY, .seeds = SEEDS, .repeat = REPEAT};
+} driver = {.every = EVERY, .seeds = SEEDS, .repeat = REPEAT};
+
+/* JOBS to a processor. */
+static int
+default_jobs(void)
+{
+    const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return processors < 1 ? JOBS : processors < JOBS_MAX / JOBS ? (int)processors * JOBS : JOBS_MAX;
+}
 
 static double
 seconds_since(const struct timespec *began)
@@ -411,6 +426,33 @@ sweep_all(struct test *test, int job, int output)
 
 /* ---- workers -------------------------------------------------------------------------------------------- */
 
+static bool
+brings_loopback_up(void)
+{
+    struct ifreq loopback = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+    const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const bool is_up = fd >= 0 && ioctl(fd, SIOCSIFFLAGS, &loopback) == 0;
+
+    if (fd >= 0)
+        (void)close(fd);
+    return is_up;
+}
+
+/* Into a network of its own, or stay where it is. */
+static void
+leave_network(void)
+{
+    const int old = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+    if (old < 0)
+        return;
+    if (unshare(CLONE_NEWNET) == 0 && !brings_loopback_up() && setns(old, CLONE_NEWNET) < 0) {
+        perror("iora-faults: back from a network without a loopback");
+        _exit(2);
+    }
+    (void)close(old);
+}
+
 static void
 work(int job)
 {
@@ -418,6 +460,7 @@ work(int job)
     int at;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    leave_network();
     (void)dup2(output, STDERR_FILENO);
     while (!time_is_over() && (at = atomic_fetch_add(&shared->next, 1)) < driver.test_count) {
         struct test *const test = &shared->tests[at];
@@ -865,6 +908,7 @@ main(int argc, char **argv)
     bool list = false;
 
     driver.self = argv[0];
+    driver.jobs = default_jobs();
     (void)clock_gettime(CLOCK_MONOTONIC, &driver.began);
     for (int i = 1; i < argc; i++) {
         double number;
