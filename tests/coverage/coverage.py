@@ -6,6 +6,7 @@ BUILD is a build by clang with its counters in shared memory (`./run coverage` m
 leaves by _exit() has counted all the same, and all processes of a program count into one file.
 
 It runs what WAYS lists, merges what was counted, prints a table of the files of src/, and makes an HTML report below BUILD.
+What a run prints is kept in BUILD/log, whole; of one that fails the first lines from a failure on are shown.
 It fails below 95 % of the lines or 88 % of the branches, if a run fails, and if a line that nothing went through
 stands in no function that reasons.toml names with a reason. --page writes docs/coverage.md: that table, and the lines
 by their reasons.
@@ -23,6 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 REASONS = Path(__file__).resolve().with_name("reasons.toml")
+
+SHOWN = 60  # lines of a run that fails
 
 LEAST = {"lines": 95.0, "branches": 88.0}
 
@@ -52,8 +55,9 @@ def ways():
 
 def run_all(build, every):
     """Run all ways; the number of those that failed."""
-    raw = build / "raw"
+    raw, logs = build / "raw", build / "log"
     raw.mkdir(exist_ok=True)
+    logs.mkdir(exist_ok=True)
     for path in raw.iterdir():
         path.unlink()
     environment = {**os.environ, "LLVM_PROFILE_FILE": str(raw / "%m%c.profraw")}
@@ -61,14 +65,24 @@ def run_all(build, every):
     for title, command in ways():
         words = [str(build / command[0]), *(str(every) if word == "EVERY" else word for word in command[1:])]
         began = time.monotonic()
-        done = subprocess.run(words, env=environment, stdin=subprocess.DEVNULL, text=True, errors="replace",
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-        verdict = "" if done.returncode == 0 else "  FAILED"
+        log = logs / (re.sub(r"[^a-z0-9]+", "-", title.lower()) + ".log")
+        with open(log, "w") as output:
+            done = subprocess.run(words, env=environment, stdin=subprocess.DEVNULL, stdout=output,
+                                  stderr=subprocess.STDOUT, check=False)
+        verdict = "" if done.returncode == 0 else f"  FAILED ({os.path.relpath(log)})"
         print(f"{title}: {time.monotonic() - began:.1f} s{verdict}", flush=True)
         if done.returncode != 0:
-            print(done.stdout[-3000:])
+            print("\n".join(telling(log.read_text(errors="replace").splitlines())))
             failed += 1
     return failed
+
+
+def telling(lines):
+    """What to show of a run that failed: from the first failure on, and how it ended."""
+    first = next((at for at, line in enumerate(lines) if re.search("fail", line, re.I)), 0)
+    if len(lines) - first <= SHOWN:
+        return lines[first:]
+    return [*lines[first:first + SHOWN - 10], "...", *lines[-10:]]
 
 
 def llvm_cov(build, what, *options):

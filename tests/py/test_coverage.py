@@ -46,6 +46,15 @@ def test_too_few_lines_fail(covered, failed, capsys):
     assert f"figure: lines of src = {covered}.00 % ({covered} of 100)" in capsys.readouterr().out
 
 
+def test_of_a_run_that_fails_the_first_failure_and_the_end_are_shown():
+    lines = ["said before"] * 100 + ["FAILED  this", "why"] + ["said after"] * 200 + ["4 passed, 1 failed"]
+    shown = coverage.telling(lines)
+    assert len(shown) <= coverage.SHOWN + 1
+    assert shown[:2] == ["FAILED  this", "why"]
+    assert shown[-1] == "4 passed, 1 failed"
+    assert coverage.telling(["ended"]) == ["ended"]
+
+
 def test_every_reason_is_of_a_function_that_there_is():
     for why, places in coverage.read_reasons():
         assert why.strip()
