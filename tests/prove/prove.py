@@ -491,10 +491,15 @@ def be_interrupted(*_):
 def main():
     signal.signal(signal.SIGTERM, be_interrupted)
     try:
-        return prove(parse(sys.argv[1:]))
+        status = prove(parse(sys.argv[1:]))
+        sys.stdout.flush()
+        return status
     except Mistake as mistake:
         print(f"prove: {mistake}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read this has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("prove: broken off; ./run prove goes on with what is left", file=sys.stderr)
         return 130

@@ -123,6 +123,17 @@ def test_list_runs_nothing(prove):
     assert prove(COUNTS, "--list").stdout == f"{'counts':20} What counts (not run)\n"
 
 
+def test_a_reader_who_has_seen_enough_of_the_list_is_no_error(tmp_path):
+    (tmp_path / "sections.toml").write_text(COUNTS)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, PROVE, "--list", "--sections", tmp_path / "sections.toml", "--results",
+                           tmp_path / "results"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.returncode == 1
+    assert done.stderr == ""
+
+
 @pytest.mark.parametrize("sections, words, complaint", [
     (COUNTS, ["dance"], "no such section: dance"),
     (COUNTS + COUNTS, [], "twice"),
