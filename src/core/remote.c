@@ -2,7 +2,8 @@
  *
  * A loop's *mailbox* is a stack of handles that senders push with one compare-and-swap and the loop
  * takes whole, turning it round so that each sender's calls run in the order they were sent. The
- * sender that finds the stack empty wakes the loop: one write to an eventfd for a whole batch.
+ * sender that finds the stack empty wakes the loop: one write to an eventfd for a whole batch. What was
+ * *collected* from the stack and has not run yet waits in order beside it, for the loop alone.
  *
  * There is a second stack like it for ops that threads return (core/lane.c), each of which was expected.
  *
@@ -45,7 +46,7 @@ struct iora__mailbox {
     int pid; /* a forked child has the same wake_fd */
     int64_t spin_ns;    /* the loop's, before it sleeps; 0: never, there is one processor only */
     bool has_delivered; /* since it last spun */
-    iora_handle *collected; /* from the stack, in order, and not run yet: the loop's alone */
+    iora_handle *collected;
 };
 
 struct iora_remote {
