@@ -156,12 +156,26 @@ set_up() {
     fi
 }
 
-# build NAME TARGET MESON_OPTION...: bring build/NAME up to date.
+# Where changes are checked a warning is an error. Elsewhere a newer compiler may warn of what no older one knew.
+strict=()
+if [[ ${CI:-} == true ]]; then
+    strict=(--werror)
+fi
+
+# The options of the folders that several commands use.
+readonly PLAIN=("${strict[@]}" -Dseams=true)
+readonly ASAN=(-Dseams=true -Db_sanitize=address,undefined)
+
+# build NAME TARGET MESON_OPTION...: bring build/NAME up to date. A folder that was made with other options would build
+# something else under this name, so it is made anew.
 build() {
-    local folder=build/$1 target=$2
+    local folder=build/$1 target=$2 options
     shift 2
-    if [[ ! -f $folder/build.ninja ]]; then
+    options="${CC:-} $*"
+    if [[ $(cat "$folder/made-with" 2>/dev/null) != "$options" ]]; then
+        rm -rf "$folder"
         step "Configuring $folder" meson setup "$folder" "$@" || return
+        printf '%s\n' "$options" >"$folder/made-with"
     fi
     step "Building $folder" ninja -C "$folder" "$target"
 }

@@ -11,10 +11,10 @@ analyze() {
 
 # ---- fuzz --------------------------------------------------------------------------------------
 
-# fuzz_target TARGET SECONDS: what is new lands in build/fuzz/TARGET; an input that fails is a file
+# fuzz_target TARGET SECONDS: what is new lands in build/found/TARGET; an input that fails is a file
 # crash-... there too.
 fuzz_target() {
-    local target=$1 seconds=$2 found=build/fuzz/$1 log=$LOGS/fuzz-$1.log status
+    local target=$1 seconds=$2 found=build/found/$1 log=$LOGS/fuzz-$1.log status
     mkdir -p "$found" "$LOGS"
     UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1} \
         build/fuzz/fuzz/fuzz-"$target" -max_total_time="$seconds" -max_len=1000 -timeout=30 \
@@ -88,7 +88,7 @@ load() {
 # ---- faults ------------------------------------------------------------------------------------
 
 faults() {
-    local how=plain options=(-Dseams=true)
+    local how=plain options=("${PLAIN[@]}")
     if [[ ${1:-} == --python ]]; then
         shift
         set_up "${BUILD_PACKAGES[@]}" "${PYTHON_PACKAGES[@]}"
@@ -97,7 +97,7 @@ faults() {
         exit
     fi
     if [[ ${1:-} == --asan ]]; then
-        how=asan options+=(-Db_sanitize=address,undefined)
+        how=asan options=("${ASAN[@]}")
         export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
         shift
     fi

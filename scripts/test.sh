@@ -72,19 +72,13 @@ joined() {
     account "$beside_title" "$log" "$status" "$beside_began"
 }
 
-# Where changes are checked a warning is an error. Elsewhere a newer compiler may warn of what no older one knew.
-strict=()
-if [[ ${CI:-} == true ]]; then
-    strict=(--werror)
-fi
-
 # Each way to test returns 1 only if it could not build.
 test_plain() {
     test_c && test_python
 }
 
 test_c() {
-    build plain all "${strict[@]}" -Dseams=true || return
+    build plain all "${PLAIN[@]}" || return
     runner "C tests" build/plain/tests/c/iora-tests "${patterns[@]}"
     runner "C tests (stingy)" build/plain/tests/c/iora-tests --stingy "${patterns[@]}"
     runner "C tests (signals)" build/plain/tests/c/iora-tests --signals "${patterns[@]}"
@@ -227,7 +221,7 @@ test_python_asan() {
 }
 
 test_asan() {
-    build asan all -Dseams=true -Db_sanitize=address,undefined || return
+    build asan all "${ASAN[@]}" || return
     # By its own default UBSan tells of undefined behaviour and goes on.
     export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
     runner "C tests (ASan)" build/asan/tests/c/iora-tests "${patterns[@]}"
@@ -262,7 +256,7 @@ test_explore() {
 
 test_valgrind() {
     local c_tests=build/plain/tests/c/iora-tests
-    build plain all -Dseams=true || return
+    build plain all "${PLAIN[@]}" || return
     # Valgrind is slow, so it gets what runs in simulated time, where that does not matter.
     if ((${#patterns[@]} == 0)); then
         mapfile -t patterns < <("$c_tests" --list | grep -Ev '@(epoll|late)$')

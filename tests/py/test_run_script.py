@@ -76,15 +76,36 @@ def test_without_colours_where_nobody_looks(root, run):
     assert "\x1b" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("ci, is_strict", [("true", True), ("", False)])
-def test_a_warning_stops_a_build_only_where_changes_are_checked(root, run, elsewhere, tmp_path, ci, is_strict):
+@pytest.fixture
+def with_tools(root, elsewhere, tmp_path):
+    """A copy of run, where all its tools are there, and the environment of it. Each does nothing, but for
+    meson, which makes a folder and writes down what it was asked for."""
     tools = Path(elsewhere["PATH"])
-    for name in ["gcc", "g++", "clang", "gdb", "valgrind", "pkg-config", "ninja", "python3"]:
+    for name in ["gcc", "g++", "clang", "gdb", "valgrind", "pkg-config", "python3"]:
         (tools / name).symlink_to(shutil.which("true"))
-    (tools / "tail").symlink_to(shutil.which("tail"))
-    (tools / "meson").write_text(f'#!{tools}/bash\nprintf "%s\\n" "$*" >"{tmp_path}/asked"\nexit 1\n')
+    (tools / "ninja").symlink_to(shutil.which("false"))
+    for name in ["rm", "tail"]:
+        (tools / name).symlink_to(shutil.which(name))
+    (tools / "meson").write_text(f'#!{tools}/bash\nmkdir -p "$2"\nprintf "%s\\n" "$*" >>"{tmp_path}/asked"\n')
     (tools / "meson").chmod(0o755)
     shutil.copy(root / "run", tmp_path / "run")
     shutil.copytree(root / "scripts", tmp_path / "scripts")
-    run(tmp_path / "run", "test", "--explore", check=False, env={**elsewhere, "CI": ci})
-    assert ("--werror" in (tmp_path / "asked").read_text().split()) == is_strict
+    return tmp_path, elsewhere
+
+
+@pytest.mark.parametrize("ci, is_strict", [("true", True), ("", False)])
+def test_a_warning_stops_a_build_only_where_changes_are_checked(run, with_tools, ci, is_strict):
+    folder, environment = with_tools
+    run(folder / "run", "test", "--explore", check=False, env={**environment, "CI": ci})
+    assert ("--werror" in (folder / "asked").read_text().split()) == is_strict
+
+
+def test_a_folder_that_was_made_with_other_options_is_made_anew(run, with_tools):
+    folder, environment = with_tools
+    made, asked = folder / "build" / "explore", folder / "asked"
+    made.mkdir(parents=True)
+    (made / "made-by-hand").touch()
+    for ci, times in ("", 1), ("", 1), ("true", 2), ("true", 2):
+        run(folder / "run", "test", "--explore", check=False, env={**environment, "CI": ci})
+        assert len(asked.read_text().splitlines()) == times
+        assert not (made / "made-by-hand").exists()
